@@ -1,0 +1,35 @@
+/* What the files of floor 2 share: the context, the error, and how a call asks for work. */
+#ifndef PE_INTERNAL_H
+#define PE_INTERNAL_H
+
+#include "pyengine.h"
+#include "kernels/table.h"
+
+struct pe_context {
+    const struct pe_kernels *kernels; /* of the level in use */
+    struct pe_pool *pool;
+    struct pe_allocator *allocator;
+};
+
+/* cpu.c */
+const struct pe_machine *pe_machine_cached(void);
+/* dispatch.c: the table of the level in use (PYENGINE_ISA lowers it), chosen once */
+const struct pe_kernels *pe_choose_kernels(void);
+
+/* error.c: fills err (which may be NULL) and returns code, so that a check reads
+ *   if (a->ndim < 2) return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: a must have 2 or more axes, has %d", a->ndim); */
+pe_status pe_fail(pe_error *err, pe_status code, int axis, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* "(2, 3)" into buffer; returns buffer */
+#define PE_SHAPE_TEXT 96
+const char *pe_shape_text(const pe_tensor *t, char buffer[PE_SHAPE_TEXT]);
+
+/* tensor.c: what every call asks of its arguments */
+int64_t pe_numel(const pe_tensor *t);
+int pe_is_contiguous(const pe_tensor *t); /* row-major, no gaps; axes of size 1 do not matter */
+
+/* pool.c: the cost model's one constant pair. A call of `nanoseconds` of work on one thread
+ * deserves this many threads (1 .. the context's number). */
+int pe_threads_for(pe_context *ctx, double nanoseconds);
+
+#endif

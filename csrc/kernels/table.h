@@ -1,0 +1,28 @@
+/* The table every instruction set fills: one const struct of kernel families.
+ * Floor 2 sees this header and nothing else of the kernels. */
+#ifndef PE_KERNELS_TABLE_H
+#define PE_KERNELS_TABLE_H
+
+#include "cross_entropy.h"
+#include "convert.h"
+#include "elementwise.h"
+#include "gemm.h"
+#include "optim.h"
+#include "random.h"
+#include "reduce.h"
+#include "softmax.h"
+
+struct pe_kernels {
+    const char *isa;
+    int vector_floats;
+    struct pe_elementwise_kernels elementwise;
+    struct pe_convert_kernels convert;
+    struct pe_reduce_kernels reduce;
+    struct pe_gemm_kernels gemm;
+    struct pe_softmax_kernels softmax;
+    struct pe_cross_entropy_kernels cross_entropy;
+    struct pe_random_kernels random;
+    struct pe_optim_kernels optim;
+};
+
+#endif

@@ -1,0 +1,270 @@
+/* pyengine: the public C interface. No Python is needed to use it.
+ *
+ * Every call has the form   pe_status pe_verb(pe_context *, const pe_verb_args *, pe_error *)
+ * and keeps no state between calls: what it needs is in its arguments, so an
+ * array of argument structs is a program. Calls may come from several threads.
+ * `pe_error` may be NULL. Nothing is written when a call fails its checks.
+ */
+#ifndef PYENGINE_H
+#define PYENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PE_API __attribute__((visibility("default")))
+#define PE_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------ */
+
+typedef enum {
+    PE_OK = 0,
+    PE_ERR_ARGUMENT, /* a value outside its domain                 -> ValueError */
+    PE_ERR_SHAPE,    /* shapes that do not fit each other          -> ValueError */
+    PE_ERR_DTYPE,    /* an element type the operation has not      -> TypeError  */
+    PE_ERR_INDEX,    /* an index or label out of range             -> IndexError */
+    PE_ERR_MEMORY    /* no memory                                  -> MemoryError */
+} pe_status;
+
+typedef struct pe_error {
+    pe_status code;
+    int axis;          /* the axis in question, or -1 */
+    char message[240]; /* names the operation, the argument and the shapes */
+} pe_error;
+
+/* ---- tensors ------------------------------------------------------------ */
+
+#define PE_MAX_DIMS 8
+
+typedef enum { /* names follow the field; pe_dtype_size() gives the bytes */
+    PE_FLOAT32 = 0, PE_FLOAT64, PE_BFLOAT16, PE_FLOAT16,
+    PE_INT8, PE_INT16, PE_INT32, PE_INT64, PE_UINT8, PE_BOOL,
+    PE_DTYPE_COUNT
+} pe_dtype;
+
+/* A view of memory that somebody else owns. Element (i0, i1, ...) lies at
+ * data + i0*strides[0] + i1*strides[1] + ...; strides are in bytes, may be
+ * zero or negative, and must be multiples of the element size. */
+typedef struct pe_tensor {
+    void *data;
+    int32_t dtype;
+    int32_t ndim;
+    int64_t shape[PE_MAX_DIMS];
+    int64_t strides[PE_MAX_DIMS];
+} pe_tensor;
+
+PE_API size_t pe_dtype_size(int dtype);
+PE_API const char *pe_dtype_name(int dtype);
+
+/* ---- the context: machine, threads, memory ------------------------------ */
+
+typedef struct pe_context pe_context;
+
+/* The context of this process. Cheap; starts no thread. Never NULL. */
+PE_API pe_context *pe_default_context(void);
+
+typedef struct pe_machine { /* what was found */
+    char cpu[64];
+    char isa[16];           /* the level in use */
+    char isa_best[16];      /* the highest level this machine and build have */
+    size_t l1d, l2, l3;     /* bytes, of one core's L1d and L2, of the shared L3 */
+    int cpus_online;
+    int cpus_affinity;      /* CPUs this thread may run on */
+    double cpus_quota;      /* cgroup limit along all parents; 0: none */
+    int threads_default;    /* min(affinity, floor(quota)), at least 1 */
+} pe_machine;
+
+PE_API void pe_machine_info(pe_machine *out);
+/* Names of the levels this machine and build can run, lowest first; NULL-terminated. */
+PE_API const char *const *pe_isa_levels(void);
+
+PE_API int pe_get_num_threads(pe_context *);
+PE_API void pe_set_num_threads(pe_context *, int n); /* clamped to 1 .. 256 */
+/* Denormals: kept by default. on = 1 sets FTZ/DAZ around kernels, in every thread. */
+PE_API void pe_set_flush_denormal(pe_context *, int on);
+PE_API int pe_get_flush_denormal(pe_context *);
+
+typedef struct pe_pool_stats {
+    uint64_t parallel_calls; /* calls in which workers were invited */
+    uint64_t shared_calls;   /* calls in which two or more threads took chunks */
+    uint64_t chunks;         /* chunks run in all */
+    uint64_t worker_chunks;  /* of these, by workers other than the caller */
+    int workers;             /* worker threads that exist now */
+} pe_pool_stats;
+
+PE_API void pe_pool_statistics(pe_context *, pe_pool_stats *out);
+
+/* body(begin, end, arg) runs for disjoint ranges that cover 0 .. count. The caller
+ * takes part at once; nobody waits for a thread that has not taken a range.
+ * Ranges are whole multiples of `grain` (the last may be shorter) and depend on
+ * count and grain alone, never on the number of threads. Nested calls run inline.
+ * max_threads: 0 for the context's number. */
+typedef void pe_range_body(int64_t begin, int64_t end, void *arg);
+PE_API void pe_parallel_for(pe_context *, int64_t count, int64_t grain, int max_threads,
+                            pe_range_body *body, void *arg);
+
+/* 64-byte aligned memory from the context's cache; NULL when there is none. */
+PE_API void *pe_alloc(pe_context *, size_t bytes);
+PE_API void pe_free(pe_context *, void *p);
+
+typedef struct pe_memory_stats {
+    size_t in_use;      /* bytes handed out now */
+    size_t cached;      /* bytes kept for reuse */
+    size_t peak;        /* highest in_use so far */
+    size_t cap;         /* limit of `cached` */
+    uint64_t allocations, reuses, system_calls;
+} pe_memory_stats;
+
+PE_API void pe_memory_statistics(pe_context *, pe_memory_stats *out);
+PE_API void pe_set_memory_cap(pe_context *, size_t bytes);
+PE_API size_t pe_trim(pe_context *); /* give all cached memory back; bytes given */
+
+/* ---- elementwise -------------------------------------------------------- */
+
+/* Operations are rows of csrc/kernels/elementwise.def. A row called `tanh` gives the
+ * operations tanh, tanh_backward and tanh_backward_kept; see that file. */
+PE_API int pe_elementwise_count(void);
+PE_API const char *pe_elementwise_name(int op);
+PE_API int pe_elementwise_find(const char *name); /* -1: no such operation */
+
+typedef struct pe_elementwise_info {
+    const char *name;
+    int32_t inputs;     /* how many */
+    int32_t keep;       /* what the derivative needs: PE_KEEP_* */
+    int32_t in_dtype[4], out_dtype;
+    int32_t backward[4];  /* op that gives the gradient to input i, or -1 */
+} pe_elementwise_info;
+
+enum { PE_KEEP_NONE = 0, PE_KEEP_INPUTS = 1, PE_KEEP_OUTPUT = 2 };
+
+PE_API const pe_elementwise_info *pe_elementwise_describe(int op);
+
+/* out = op(in...). Inputs broadcast to out's shape by NumPy's rules. out may be
+ * one of the inputs exactly (same data, shape, strides), otherwise they must not overlap. */
+typedef struct pe_elementwise_args {
+    int op;
+    int inputs;
+    const pe_tensor *in[4];
+    const pe_tensor *out;
+} pe_elementwise_args;
+
+PE_API pe_status pe_elementwise(pe_context *, const pe_elementwise_args *, pe_error *);
+
+/* Copy with conversion; in broadcasts to out. Float to integer truncates as C does,
+ * out of range or NaN gives the lowest value (0 for unsigned); bool is x != 0. */
+typedef struct pe_copy_args { const pe_tensor *in, *out; } pe_copy_args;
+PE_API pe_status pe_copy(pe_context *, const pe_copy_args *, pe_error *);
+
+/* ---- reductions --------------------------------------------------------- */
+
+/* Rows of csrc/kernels/reduce.def: sum mean prod amax amin ... The order of the
+ * combination depends on the logical sequence alone (see that file). */
+PE_API int pe_reduce_count(void);
+PE_API const char *pe_reduce_name(int op);
+PE_API int pe_reduce_find(const char *name);
+
+typedef struct pe_reduce_args {
+    int op;
+    uint32_t axes;        /* bit i set: axis i is reduced */
+    const pe_tensor *in;  /* float32 */
+    const pe_tensor *out; /* float32, same ndim as in, reduced axes of size 1 */
+} pe_reduce_args;
+PE_API pe_status pe_reduce(pe_context *, const pe_reduce_args *, pe_error *);
+
+/* Index of the first maximum (or NaN) along one axis; out is int64, that axis of size 1. */
+typedef struct pe_argmax_args { int axis, minimum; const pe_tensor *in, *out; } pe_argmax_args;
+PE_API pe_status pe_argmax(pe_context *, const pe_argmax_args *, pe_error *);
+
+/* ---- products ----------------------------------------------------------- */
+
+#define PE_NO_ACTIVATION (-1)
+
+/* c = act(a b + bias), batched over leading axes that broadcast.
+ *   c[..,i,j] = act( chain_{p=0..k-1} fma(a[..,i,p], b[..,p,j], .) + bias[j] )
+ * The chain over k is sequential and starts at +0 (at c when accumulate is set);
+ * the bias is added after it. a (..,m,k), b (..,k,n), c (..,m,n), bias (n) or NULL;
+ * any strides; c overlaps nothing. activation: a one-input elementwise op. */
+typedef struct pe_gemm_args {
+    const pe_tensor *a, *b, *bias, *c;
+    int activation;
+    int accumulate;
+} pe_gemm_args;
+PE_API pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *);
+
+/* ---- softmax and cross entropy ------------------------------------------ */
+
+/* Along the last axis. out = exp(x - lse(x)), or x - lse(x) when logarithm is set. */
+typedef struct pe_softmax_args { const pe_tensor *in, *out; int logarithm; } pe_softmax_args;
+PE_API pe_status pe_softmax(pe_context *, const pe_softmax_args *, pe_error *);
+/* dx from the output y and the gradient g: y (g - sum(g y)), or g - exp(y) sum(g). */
+typedef struct pe_softmax_backward_args {
+    const pe_tensor *y, *g, *dx; int logarithm;
+} pe_softmax_backward_args;
+PE_API pe_status pe_softmax_backward(pe_context *, const pe_softmax_backward_args *, pe_error *);
+
+/* loss[i] = w[i] (lse(x[i]) - x[i, t[i]]), with w[i] = 0 where t[i] == ignore_index, else 1.
+ * logits (n, classes) float32, target (n) int64, loss (n), lse (n). A label outside
+ * 0 .. classes-1 is PE_ERR_INDEX. *counted: how many rows were not ignored. */
+typedef struct pe_cross_entropy_args {
+    const pe_tensor *logits, *target, *loss, *lse;
+    int64_t ignore_index;
+    float label_smoothing;
+    int64_t *counted;
+} pe_cross_entropy_args;
+PE_API pe_status pe_cross_entropy(pe_context *, const pe_cross_entropy_args *, pe_error *);
+/* dx[i,j] = g[i] (exp(x[i,j] - lse[i]) - smoothed one-hot), 0 for ignored rows; g (n) may have stride 0. */
+typedef struct pe_cross_entropy_backward_args {
+    const pe_tensor *logits, *target, *lse, *g, *dx;
+    int64_t ignore_index;
+    float label_smoothing;
+    float scale; /* multiplies g: 1/counted for the mean */
+} pe_cross_entropy_backward_args;
+PE_API pe_status pe_cross_entropy_backward(pe_context *, const pe_cross_entropy_backward_args *, pe_error *);
+
+/* ---- random numbers ----------------------------------------------------- */
+
+/* Philox-4x32-10, counter-based: element i depends on (seed, offset + i) alone. */
+enum { PE_RANDOM_UNIFORM = 0 /* a + (b-a) u, u in [0,1) */, PE_RANDOM_NORMAL = 1 /* a + b z */ };
+typedef struct pe_random_args {
+    const pe_tensor *out; /* float32, contiguous */
+    int kind;
+    float a, b;
+    uint64_t seed, offset;
+} pe_random_args;
+PE_API pe_status pe_random(pe_context *, const pe_random_args *, pe_error *);
+
+/* out = x / (1-p) where u(seed, offset+i) >= p, else 0; its own derivative with the same seed. */
+typedef struct pe_dropout_args {
+    const pe_tensor *in, *out; /* float32; i counts in's logical order */
+    float p;
+    uint64_t seed, offset;
+} pe_dropout_args;
+PE_API pe_status pe_dropout(pe_context *, const pe_dropout_args *, pe_error *);
+
+/* ---- optimizer steps ---------------------------------------------------- */
+
+/* Rows of csrc/kernels/optim.def: sgd, adam, lion. One call updates every tensor. */
+#define PE_OPTIM_STATES 2
+typedef struct pe_optim_slot { /* contiguous float32, n elements each */
+    float *param;
+    const float *grad;
+    float *state[PE_OPTIM_STATES]; /* NULL where the rule has no such state */
+    int64_t n;
+} pe_optim_slot;
+
+typedef struct pe_optim_args {
+    int rule;
+    int64_t count;
+    const pe_optim_slot *slots;
+    const float *hyper; /* in the order the row names them */
+} pe_optim_args;
+PE_API int pe_optim_find(const char *name);
+PE_API pe_status pe_optim_step(pe_context *, const pe_optim_args *, pe_error *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,36 @@
+/* What the compiler's vectors cannot say, in AArch64 NEON. */
+#define VL 4
+#include "simd.h"
+
+#include <arm_neon.h>
+
+PE_INLINE vf v_load_n(const float *p, size_t n) {
+    float lanes[VL] = {0};
+    for (size_t i = 0; i < n; i++) lanes[i] = p[i];
+    return v_load(lanes);
+}
+PE_INLINE void v_store_n(float *p, vf x, size_t n) {
+    for (size_t i = 0; i < n; i++) p[i] = x[i];
+}
+PE_INLINE vi v_load_mask(const uint8_t *p) {
+    vi wide = {p[0], p[1], p[2], p[3]};
+    return wide != 0;
+}
+PE_INLINE void v_store_mask(uint8_t *p, vi m) {
+    for (int i = 0; i < VL; i++) p[i] = (uint8_t)(m[i] != 0);
+}
+PE_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+PE_INLINE vf v_select(vi m, vf a, vf b) {
+    return (vf)vbslq_f32((uint32x4_t)m, (float32x4_t)a, (float32x4_t)b);
+}
+/* NEON's own minimum orders -0 below +0; the vocabulary does not */
+PE_INLINE vf v_min(vf a, vf b) { return v_select((vi)(a < b) | (vi)(a != a), a, b); }
+PE_INLINE vf v_max(vf a, vf b) { return v_select((vi)(a > b) | (vi)(a != a), a, b); }
+PE_INLINE vf v_sqrt(vf x) { return (vf)vsqrtq_f32((float32x4_t)x); }
+PE_INLINE vf v_floor(vf x) { return (vf)vrndmq_f32((float32x4_t)x); }
+PE_INLINE vf v_ceil(vf x) { return (vf)vrndpq_f32((float32x4_t)x); }
+PE_INLINE vf v_trunc(vf x) { return (vf)vrndq_f32((float32x4_t)x); }
+PE_INLINE vf v_round(vf x) { return (vf)vrndnq_f32((float32x4_t)x); }
+PE_INLINE int v_any(vi m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
+PE_INLINE vi v_toint(vf x) { return (vi)vcvtnq_s32_f32((float32x4_t)x); }
+PE_INLINE vf v_tofloat(vi x) { return (vf)vcvtq_f32_s32((int32x4_t)x); }

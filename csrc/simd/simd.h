@@ -1,0 +1,62 @@
+/* The vocabulary: what a kernel may say. One page, to be known by heart.
+ *
+ * A vector `vf` holds VL floats, a vector `vi` VL int32. Both are the compiler's own
+ * vectors, so + - * / unary -, comparisons (lanes of 0 or -1, a `vi`), & | ^ ~ << >>
+ * are written as in C; a scalar operand is splat by v_set / v_seti. Everything else is a
+ * verb. Each verb is a pure function with the same meaning on every level:
+ *
+ *   v_load(p)           VL floats from p, any alignment      v_store(p, x)
+ *   v_load_n(p, n)      the first n < VL, other lanes 0; reads nothing past p[n-1]
+ *   v_store_n(p, x, n)  writes the first n < VL lanes only
+ *   v_set(s) v_seti(s)  every lane s
+ *   v_loadi v_storei    int32, any alignment
+ *   v_load_mask(p)      VL bytes: lane -1 where the byte is not 0
+ *   v_store_mask(p, m)  VL bytes: 1 where the lane is -1, else 0
+ *   v_fma(a, b, c)      a*b + c in one rounding (generic: two roundings)
+ *   v_min v_max         NaN if either is NaN (the first one's, else the second's);
+ *                       of equal numbers the second (so max(-0, +0) is +0, max(+0, -0) is -0)
+ *   v_sqrt              correctly rounded
+ *   v_floor v_ceil v_trunc v_round(ties to even)   -0 and NaN kept
+ *   v_abs v_copysign(magnitude, sign)              on bits alone, NaN included
+ *   v_select(m, a, b)   a where the lane of m is -1, b where 0; no other lanes allowed
+ *   v_any(m)            1 if some lane of m is -1
+ *   v_toint(x)          nearest int32, ties to even; defined for |x| < 2^31
+ *   v_tofloat(i)        nearest float
+ *   v_bits(x) v_frombits(i)   the same bits as the other type
+ *   v_prefetch(p)       a hint: p is read soon
+ *
+ * This file holds what follows from the compiler's vectors; avx512.h, avx2.h, neon.h and
+ * generic.h say the rest.
+ */
+#ifndef PE_SIMD_H
+#define PE_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define PE_INLINE static inline __attribute__((always_inline, unused))
+
+typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+/* the same for memory of any alignment, which may alias anything */
+typedef float vf_mem __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+typedef int32_t vi_mem __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+
+PE_INLINE vf v_load(const float *p) { return *(const vf_mem *)p; }
+PE_INLINE void v_store(float *p, vf x) { *(vf_mem *)p = x; }
+PE_INLINE vi v_loadi(const int32_t *p) { return *(const vi_mem *)p; }
+PE_INLINE void v_storei(int32_t *p, vi x) { *(vi_mem *)p = x; }
+/* x - 0 and not 0 + x: subtraction of +0 keeps -0 */
+PE_INLINE vf v_set(float s) { return s - (vf){0}; }
+PE_INLINE vi v_seti(int32_t s) { return s - (vi){0}; }
+PE_INLINE vi v_bits(vf x) { return (vi)x; }
+PE_INLINE vf v_frombits(vi x) { return (vf)x; }
+PE_INLINE vf v_abs(vf x) { return (vf)((vi)x & v_seti(0x7fffffff)); }
+PE_INLINE vf v_copysign(vf magnitude, vf sign) {
+    vi top = v_seti(INT32_MIN);
+    return (vf)(((vi)magnitude & ~top) | ((vi)sign & top));
+}
+PE_INLINE void v_prefetch(const void *p) { __builtin_prefetch(p); }
+
+#endif

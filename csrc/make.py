@@ -1,0 +1,165 @@
+"""Compiles csrc: every *.c once, every isa/LEVEL.c with the flags of its level, in parallel.
+
+setup.py, the tests and the checks in .ci build through this module; it needs the standard library alone.
+
+    python csrc/make.py --prefix DIR
+
+installs libpyengine for C programs: DIR/lib/libpyengine.so.0, which chooses its level at run time, the
+header, and the pkg-config file. Without Python, one line builds a library for the machine at hand:
+
+    cc -O3 -march=native -std=gnu11 -ffp-contract=off -fno-math-errno -fno-trapping-math -fPIC -shared \
+       -fvisibility=hidden -Wl,-soname,libpyengine.so.0 -Icsrc csrc/*.c csrc/isa/*.c \
+       -o libpyengine.so.0 -lpthread -lm
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+CSRC = Path(__file__).resolve().parent
+
+# Other machines get `generic` alone.
+X86_LEVELS = {
+    "generic": ["-march=x86-64-v2"],
+    "avx2": ["-march=x86-64-v3"],
+    "avx512": ["-march=x86-64-v4"],
+    "avx512_bf16": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16"],
+}
+ARM_LEVELS: dict[str, list[str]] = {"generic": [], "neon": []}
+LEVELS = {"x86_64": X86_LEVELS, "aarch64": ARM_LEVELS, "arm64": ARM_LEVELS}
+
+# -ffp-contract=off: an FMA is written, never inferred, so that the levels agree bit for bit.
+C_FLAGS = [
+    *("-std=gnu11", "-O3", "-g0", "-fPIC", "-pthread", "-fvisibility=hidden"),
+    *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"),
+]
+
+
+def read_version() -> str:
+    match = re.search(r'#define PE_VERSION "([^"]+)"', (CSRC / "pyengine.h").read_text())
+    if match is None:
+        raise SystemExit("pyengine: csrc/pyengine.h defines no PE_VERSION")
+    return match[1]
+
+
+def find_compiler() -> list[str]:
+    """CC, else Python's own compiler, else the first of cc, gcc and clang."""
+    if sys.platform == "win32":
+        raise SystemExit("pyengine is built on Linux and macOS; on Windows use WSL")
+    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
+        words = shlex.split(command or "")
+        if words and shutil.which(words[0]):
+            return words
+    raise SystemExit(
+        "pyengine needs a C compiler and found none: install gcc "
+        "(Debian, Ubuntu: apt-get install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install) "
+        "or name yours in the environment variable CC"
+    )
+
+
+class Objects:
+    """Compiles C files in parallel; an object is kept until its command line or a file that it includes changes."""
+
+    def __init__(self, compiler: list[str], directory: Path) -> None:
+        self.compiler = compiler
+        self.directory = directory
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self.compiled: list[str] = []
+        self.identity = self._ask("--version")
+        self.machine = self._ask("-dumpmachine").partition("-")[0]
+
+    def _ask(self, option: str) -> str:
+        return subprocess.run([*self.compiler, option], capture_output=True, text=True, check=True).stdout
+
+    def accepts(self, flags: list[str]) -> bool:
+        command = [*self.compiler, *flags, "-fsyntax-only", "-x", "c", os.devnull]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def levels(self) -> dict[str, list[str]]:
+        """The levels of the target machine that this compiler knows, with their flags."""
+        known = {}
+        for level, flags in LEVELS.get(self.machine, {"generic": []}).items():
+            if self.accepts(flags):
+                known[level] = flags
+            elif level == "generic":
+                known[level] = []
+            else:
+                print(f"pyengine: built without {level}: the compiler does not know {' '.join(flags)}")
+        return known
+
+    def engine(self, flags: Iterable[str] = ()) -> list[Future[Path]]:
+        """All of csrc, slowest files first; `flags` come after the project's own."""
+        common = [*C_FLAGS, *flags]
+        jobs = [self.submit(CSRC / "isa" / f"{level}.c", common + own) for level, own in self.levels().items()]
+        return jobs + [self.submit(source, common) for source in sorted(CSRC.glob("*.c"))]
+
+    def submit(self, source: Path, flags: list[str]) -> Future[Path]:
+        return self.pool.submit(self._compile, source, flags)
+
+    def _compile(self, source: Path, flags: list[str]) -> Path:
+        command = [*self.compiler, *flags, f"-I{CSRC}", "-c", str(source)]
+        key = hashlib.sha256("\0".join([self.identity, *command]).encode()).hexdigest()[:12]
+        target = self.directory / f"{source.parent.name}-{source.stem}-{key}.o"
+        rule = target.with_suffix(".d")
+        if is_fresh(target, rule):
+            return target
+        # Under another name first: an interrupted compiler must not leave an object that looks fresh.
+        unfinished = target.with_suffix(f".{os.getpid()}.o")
+        run(command + ["-MMD", "-MF", str(rule), "-o", str(unfinished)])
+        unfinished.replace(target)
+        self.compiled.append(source.name)
+        return target
+
+
+def is_fresh(target: Path, rule: Path) -> bool:
+    """True when the object is newer than every file in the make rule that the compiler wrote."""
+    try:
+        built = target.stat().st_mtime_ns
+        needed = shlex.split(rule.read_text().partition(": ")[2].replace("\\\n", " "))
+        return bool(needed) and all(os.stat(name).st_mtime_ns <= built for name in needed)
+    except OSError:
+        return False
+
+
+def run(command: list[str]) -> None:
+    """The compiler's own words go to stderr; a failure ends the build."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    sys.stderr.write(done.stderr)
+    if done.returncode != 0:
+        tail = done.stderr.strip().splitlines()[-12:]
+        raise SystemExit("\n".join([f"pyengine: the compiler failed: {shlex.join(command)}", *tail]))
+
+
+def link_library(compiler: list[str], objects: Iterable[Path], target: Path, flags: Iterable[str] = ()) -> None:
+    named = [] if sys.platform == "darwin" else ["-Wl,-soname,libpyengine.so.0"]
+    run([*compiler, "-shared", *named, *flags, *map(str, objects), "-o", str(target), "-pthread", "-lm"])
+
+
+def install(prefix: Path, objects_directory: Path) -> None:
+    compiler = find_compiler()
+    built = [job.result() for job in Objects(compiler, objects_directory).engine()]
+    (prefix / "lib" / "pkgconfig").mkdir(parents=True, exist_ok=True)
+    (prefix / "include").mkdir(parents=True, exist_ok=True)
+    link_library(compiler, built, prefix / "lib" / "libpyengine.so.0", ["-Wl,-s"])
+    link = prefix / "lib" / "libpyengine.so"
+    link.unlink(missing_ok=True)
+    link.symlink_to("libpyengine.so.0")
+    shutil.copyfile(CSRC / "pyengine.h", prefix / "include" / "pyengine.h")
+    text = (CSRC / "pyengine.pc.in").read_text().replace("@PREFIX@", str(prefix)).replace("@VERSION@", read_version())
+    (prefix / "lib" / "pkgconfig" / "pyengine.pc").write_text(text)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Build libpyengine for C programs and install it.")
+    parser.add_argument("--prefix", type=Path, required=True, help="gets lib/, include/ and lib/pkgconfig/")
+    install(parser.parse_args().prefix.resolve(), CSRC.parent / "build" / "objects")

@@ -25,11 +25,15 @@ pe_status pe_fail(pe_error *err, pe_status code, int axis, const char *format, .
 const char *pe_shape_text(const pe_tensor *t, char buffer[PE_SHAPE_TEXT]);
 
 /* tensor.c: what every call asks of its arguments */
-int64_t pe_numel(const pe_tensor *t);
+int64_t pe_numel(const pe_tensor *t); /* -1: impossible (negative size, too many axes, over int64) */
 int pe_is_contiguous(const pe_tensor *t); /* row-major, no gaps; axes of size 1 do not matter */
+/* Refuses what no call can use: NULL, unknown type, ndim or sizes out of range, a size in bytes
+ * over int64, missing data, strides that are no multiples of the element size. */
+pe_status pe_check_tensor(const pe_tensor *t, const char *operation, const char *argument, pe_error *err);
 
-/* pool.c: the cost model's one constant pair. A call of `nanoseconds` of work on one thread
- * deserves this many threads (1 .. the context's number). */
+/* pool.c: the cost model. A call of `nanoseconds` of work on one thread deserves this many
+ * threads (1 .. the context's number); give it to pe_parallel_for as max_threads. Every kernel
+ * runs inside pe_parallel_for, also on one thread: it sets the floating-point state. */
 int pe_threads_for(pe_context *ctx, double nanoseconds);
 
 #endif

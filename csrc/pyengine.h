@@ -99,8 +99,8 @@ PE_API void pe_pool_statistics(pe_context *, pe_pool_stats *out);
 
 /* body(begin, end, arg) runs for disjoint ranges that cover 0 .. count. The caller
  * takes part at once; nobody waits for a thread that has not taken a range.
- * Ranges are whole multiples of `grain` (the last may be shorter) and depend on
- * count and grain alone, never on the number of threads. Nested calls run inline.
+ * Range i is i*grain .. min((i+1)*grain, count), whatever the number of threads, so that
+ * begin/grain numbers partial results. Nested calls run inline. A body must not fork.
  * max_threads: 0 for the context's number. */
 typedef void pe_range_body(int64_t begin, int64_t end, void *arg);
 PE_API void pe_parallel_for(pe_context *, int64_t count, int64_t grain, int max_threads,

@@ -136,9 +136,12 @@ typedef struct pe_elementwise_info {
     int32_t keep;       /* what the derivative needs: PE_KEEP_* */
     int32_t in_dtype[4], out_dtype;
     int32_t backward[4];  /* op that gives the gradient to input i, or -1 */
+    int32_t backward_takes[4]; /* what that op takes after the gradient from above, in this
+                                * order: bit j: input j; PE_TAKES_OUTPUT: the output */
 } pe_elementwise_info;
 
 enum { PE_KEEP_NONE = 0, PE_KEEP_INPUTS = 1, PE_KEEP_OUTPUT = 2 };
+enum { PE_TAKES_OUTPUT = 16 };
 
 PE_API const pe_elementwise_info *pe_elementwise_describe(int op);
 

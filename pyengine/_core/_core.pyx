@@ -1,4 +1,26 @@
-cdef extern from "pyengine.h":
-    const char *PE_VERSION
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True
+"""Floors 3 and 4: Storage, Tensor, the tape and the binding. No arithmetic happens here."""
 
-__version__ = PE_VERSION.decode()
+from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_CheckBuffer, PyObject_GetBuffer)
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.pycapsule cimport (PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New,
+                                PyCapsule_SetName)
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from pyengine._core.capi cimport *
+
+include "errors.pxi"
+include "context.pxi"
+include "storage.pxi"
+include "layout.pxi"
+include "tensor.pxi"
+include "views.pxi"
+include "border.pxi"
+include "dlpack.pxi"
+include "tape.pxi"
+include "elementwise.pxi"
+include "structured.pxi"
+include "random.pxi"

@@ -1,0 +1,3 @@
+"""The compiled core: storage, tensor, tape and the binding to the C kernels."""
+
+from pyengine._core._core import *  # noqa: F403

@@ -81,6 +81,6 @@ class BuildPython(build_py):
 
 setup(
     version=make.read_version(),
-    ext_modules=[Extension("pyengine._core", ["pyengine/_core/_core.pyx"])],
+    ext_modules=[Extension("pyengine._core._core", ["pyengine/_core/_core.pyx"])],
     cmdclass={"build_ext": BuildExtension, "build_py": BuildPython},
 )

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, embedsignature=True
+# cython: language_level=3, embedsignature=True
 """Floors 3 and 4: Storage, Tensor, the tape and the binding. No arithmetic happens here."""
 
 from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
@@ -11,6 +11,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from pyengine._core.capi cimport *
+
+cdef extern from "Python.h":
+    void PyType_Modified(object type)
+
+__version__ = PE_VERSION.decode()
 
 include "errors.pxi"
 include "context.pxi"

@@ -9,6 +9,7 @@ cdef extern from "pyengine.h" nogil:
         PE_KEEP_NONE
         PE_KEEP_INPUTS
         PE_KEEP_OUTPUT
+        PE_TAKES_OUTPUT
         PE_NO_ACTIVATION
         PE_RANDOM_UNIFORM
         PE_RANDOM_NORMAL
@@ -94,6 +95,7 @@ cdef extern from "pyengine.h" nogil:
         int32_t in_dtype[4]
         int32_t out_dtype
         int32_t backward[4]
+        int32_t backward_takes[4]
     const pe_elementwise_info *pe_elementwise_describe(int op)
 
     ctypedef struct pe_elementwise_args:

@@ -7,6 +7,7 @@ cdef int row(str name) except -2:
 cdef int OP_ADD = row("add"), OP_SUB = row("sub"), OP_MUL = row("mul"), OP_DIV = row("div"), OP_POW = row("pow")
 cdef int OP_NEG = row("neg"), OP_ABS = row("abs"), OP_EQ = row("eq"), OP_NE = row("ne"), OP_LT = row("lt")
 cdef int OP_LE = row("le"), OP_GT = row("gt"), OP_GE = row("ge"), OP_NOT = row("logical_not")
+cdef int OP_IDENTITY = row("identity"), OP_ZERO = row("zero")
 cdef int OP_AND = row("logical_and"), OP_OR = row("logical_or"), OP_XOR = row("logical_xor")
 
 cdef list ROW_NAMES = [pe_elementwise_name(i).decode() for i in range(pe_elementwise_count())]
@@ -40,7 +41,7 @@ def elementwise_op(str name):
     return op
 
 
-cdef int broadcast_shape(int n, Tensor *inputs, pe_tensor *out, int op) except -1:
+cdef int broadcast_shape(int n, tuple inputs, pe_tensor *out, int op) except -1:
     """out.ndim and out.shape by NumPy's rules."""
     cdef int i, k, ndim = 0, lead
     cdef const pe_tensor *v
@@ -63,7 +64,7 @@ cdef int broadcast_shape(int n, Tensor *inputs, pe_tensor *out, int op) except -
     return 0
 
 
-cdef int run_row(int op, int n, Tensor *inputs, Tensor out) except -1:
+cdef int run_row(int op, int n, tuple inputs, Tensor out) except -1:
     cdef pe_elementwise_args args
     cdef pe_error err
     cdef pe_status status
@@ -79,7 +80,7 @@ cdef int run_row(int op, int n, Tensor *inputs, Tensor out) except -1:
     return check(status, &err)
 
 
-cdef Tensor apply_row(int op, int n, Tensor *inputs):
+cdef Tensor apply_row(int op, int n, tuple inputs):
     """A new tensor with op(inputs), recorded."""
     cdef const pe_elementwise_info *info = pe_elementwise_describe(op)
     cdef pe_tensor layout
@@ -108,7 +109,7 @@ cdef Tensor apply_row(int op, int n, Tensor *inputs):
     return out
 
 
-cdef int format_like(int n, Tensor *inputs, pe_tensor *layout) except -1:
+cdef int format_like(int n, tuple inputs, pe_tensor *layout) except -1:
     """The strides of the first dense input of the output's shape, else row-major."""
     cdef const pe_tensor *v
     cdef int i, k
@@ -121,7 +122,7 @@ cdef int format_like(int n, Tensor *inputs, pe_tensor *layout) except -1:
     return fill_row_major(layout, "elementwise")
 
 
-cdef Tensor off_table(int op, int n, Tensor *inputs):
+cdef Tensor off_table(int op, int n, tuple inputs):
     """Element types without a row: mixed types, integers and float64 go to NumPy's arithmetic."""
     cdef int i
     operands = [<Tensor>inputs[i] for i in range(n)]
@@ -132,7 +133,7 @@ cdef Tensor off_table(int op, int n, Tensor *inputs):
     return fallbacks["arithmetic"](name, operands)
 
 
-cdef int record_row(int op, int n, Tensor *inputs, Tensor out, const pe_elementwise_info *info) except -1:
+cdef int record_row(int op, int n, tuple inputs, Tensor out, const pe_elementwise_info *info) except -1:
     cdef Node node = new_node(ROW_NAMES[op], None)
     cdef Tensor x
     cdef int i, takes = 0
@@ -160,9 +161,7 @@ cdef int record_row(int op, int n, Tensor *inputs, Tensor out, const pe_elementw
 cdef tuple elementwise_backward(Node node, Tensor g):
     """The gradients of a row's inputs, by the row's own gradient operations."""
     cdef const pe_elementwise_info *info = pe_elementwise_describe(node.op)
-    cdef Tensor kept[6]
-    cdef Tensor args[6]
-    cdef int i, j, n = info.inputs, count
+    cdef int i, j, n = info.inputs
     cdef list held = [None if s is None else unpack(node, j) for j, s in enumerate(node.saved)]
     cdef list results = []
     cdef object r
@@ -188,11 +187,7 @@ cdef tuple elementwise_backward(Node node, Tensor g):
 
 
 cdef object call_row(int op, list operands):
-    cdef PyObject *inputs[4]
-    cdef int i, n = len(operands)
-    for i in range(n):
-        inputs[i] = <PyObject *>operands[i]
-    return apply_row(op, n, <Tensor *>inputs)
+    return apply_row(op, len(operands), tuple(operands))
 
 
 cdef Tensor operand(object x, object beside):
@@ -211,41 +206,35 @@ cdef Tensor operand(object x, object beside):
 
 
 cdef object binary(int op, object a, object b):
-    cdef PyObject *inputs[2]
-    cdef Tensor x, y
     if not (isinstance(a, (Tensor, int, float)) and isinstance(b, (Tensor, int, float))) \
             and not (PyObject_CheckBuffer(a) and PyObject_CheckBuffer(b)):
         return NotImplemented
-    x = operand(a, b)
-    y = operand(b, a)
-    inputs[0], inputs[1] = <PyObject *>x, <PyObject *>y
-    return apply_row(op, 2, <Tensor *>inputs)
+    return apply_row(op, 2, (operand(a, b), operand(b, a)))
 
 
 cdef object binary_into(int op, Tensor x, object b):
     """x = op(x, b) in x's memory."""
-    cdef PyObject *inputs[2]
     cdef Tensor y = operand(b, x), before
+    cdef tuple inputs = (x, y)
     cdef pe_tensor shape
     cdef const pe_elementwise_info *info = pe_elementwise_describe(op)
     writable(x, ROW_NAMES[op] + "_")
-    inputs[0], inputs[1] = <PyObject *>x, <PyObject *>y
-    broadcast_shape(2, <Tensor *>inputs, &shape, op)
+    broadcast_shape(2, inputs, &shape, op)
     if not same_shape(&shape, &x.view):
         raise ValueError(f"{ROW_NAMES[op]}_: a result of shape {shape_of(&shape)} does not fit shape {x.shape} in place")
     cdef bint recorded = grad_mode() and (x.requires_grad or y.requires_grad)
     if x.view.dtype != PE_FLOAT32 or y.view.dtype != PE_FLOAT32 or overlaps(x, y) \
             or (recorded and info.backward_takes[1] & 1):
         # the result first, then into x: x's old values stay on the tape
-        return replace(x, apply_row(op, 2, <Tensor *>inputs))
+        return replace(x, apply_row(op, 2, inputs))
     before = x
     if recorded:  # the node must feed on x's past, not on itself
         before = alias(x)
         before.node, before.output, before.leaf_requires_grad = x.node, x.output, x.leaf_requires_grad
-        inputs[0] = <PyObject *>before
-    run_row(op, 2, <Tensor *>inputs, x)
+        inputs = (before, y)
+    run_row(op, 2, inputs, x)
     if recorded:
-        record_row(op, 2, <Tensor *>inputs, x, info)
+        record_row(op, 2, inputs, x, info)
         x.output = 0
         x.storage.recorded_writes += 1
         x.seen_writes = x.storage.recorded_writes
@@ -285,11 +274,10 @@ def elementwise(int op, *operands):
     """The table's operation number op on tensors and Python numbers, recorded on the tape."""
     cdef list inputs = []
     cdef object beside = None
-    if len(operands) == 1 and isinstance(operands[0], Tensor):  # the short way
-        inputs.append(operands[0])
-        return call_row(op, inputs)
     if op < 0 or op >= len(ROW_NAMES) or not 0 < len(operands) <= 4:
         raise ValueError(f"elementwise: no operation {op} of {len(operands)} inputs")
+    if len(operands) == 1 and isinstance(operands[0], Tensor):  # the short way
+        return apply_row(op, 1, operands)
     for x in operands:
         if isinstance(x, Tensor) and (<Tensor>x).view.dtype != PE_BOOL:
             beside = x

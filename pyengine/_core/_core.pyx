@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from pyengine._core.capi cimport *
 
 cdef extern from "Python.h":
-    void PyType_Modified(object type)
+    void PyType_Modified(PyTypeObject *type)
 
 __version__ = PE_VERSION.decode()
 
@@ -28,4 +28,5 @@ include "dlpack.pxi"
 include "tape.pxi"
 include "elementwise.pxi"
 include "structured.pxi"
+include "optim.pxi"
 include "random.pxi"

@@ -14,6 +14,7 @@ cdef extern from "pyengine.h" nogil:
         PE_RANDOM_UNIFORM
         PE_RANDOM_NORMAL
         PE_OPTIM_STATES
+        PE_OPTIM_HYPER
 
     ctypedef enum pe_status:
         PE_OK
@@ -187,6 +188,12 @@ cdef extern from "pyengine.h" nogil:
         int rule
         int64_t count
         const pe_optim_slot *slots
-        const float *hyper
+        const double *hyper
+    ctypedef struct pe_optim_info:
+        const char *name
+        int32_t states, hypers
+        const char *hyper[8]
+    int pe_optim_count()
     int pe_optim_find(const char *name)
+    const pe_optim_info *pe_optim_describe(int rule)
     pe_status pe_optim_step(pe_context *, const pe_optim_args *, pe_error *)

@@ -320,4 +320,4 @@ def add_method(str name, function):
     if name in (<dict><object>(<PyTypeObject *>Tensor).tp_dict):
         raise ValueError(f"Tensor has a method {name} already")
     (<dict><object>(<PyTypeObject *>Tensor).tp_dict)[name] = function
-    PyType_Modified(Tensor)
+    PyType_Modified(<PyTypeObject *>Tensor)

@@ -7,7 +7,7 @@
 PE_INLINE vf v_rsqrt(vf x) {
     vf root = v_sqrt(x), q = v_set(1.0f) / root;
     vf lost = v_fma_exact(-root, root, x);
-    vf better = v_fma(q * q * q, v_set(-0.5f) * lost, q);
+    vf better = v_fma(lost * q * q * v_set(-0.5f), q, q);
     vi fine = (vi)(x > v_set(0.0f)) & (vi)(x < v_set(__builtin_inff()));
     return v_select(fine, better, q);
 }

@@ -17,7 +17,7 @@ static __attribute__((noinline, unused)) int32_t pe_reduce_large_lane(float x, f
         *r = x - x;
         return 0;
     }
-    if (exponent < -23) {
+    if (exponent < -24) {
         *r = x;
         return 0;
     }

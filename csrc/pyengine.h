@@ -249,12 +249,25 @@ PE_API pe_status pe_dropout(pe_context *, const pe_dropout_args *, pe_error *);
 
 /* ---- optimizer steps ---------------------------------------------------- */
 
-/* Rows of csrc/kernels/optim.def: sgd, adam, lion. One call updates every tensor. */
+/* Rows of csrc/kernels/optim.def: sgd, sgd_momentum, adam (and AdamW), lion. One call updates
+ * every tensor; parameter groups with other hyper-parameters are further calls. */
 #define PE_OPTIM_STATES 2
-typedef struct pe_optim_slot { /* contiguous float32, n elements each */
+#define PE_OPTIM_HYPER 8
+typedef struct pe_optim_info {
+    const char *name;
+    int32_t states;                    /* how many the rule keeps, each of the parameter's size */
+    int32_t hypers;                    /* how many hyper-parameters it takes ... */
+    const char *hyper[PE_OPTIM_HYPER]; /* ... and their names, in order */
+} pe_optim_info;
+
+PE_API int pe_optim_count(void);
+PE_API int pe_optim_find(const char *name); /* -1: no such rule */
+PE_API const pe_optim_info *pe_optim_describe(int rule);
+
+typedef struct pe_optim_slot { /* contiguous float32, n elements each, all disjoint */
     float *param;
     const float *grad;
-    float *state[PE_OPTIM_STATES]; /* NULL where the rule has no such state */
+    float *state[PE_OPTIM_STATES]; /* the first `states` of them; the caller zeroes them before step 1 */
     int64_t n;
 } pe_optim_slot;
 
@@ -262,9 +275,8 @@ typedef struct pe_optim_args {
     int rule;
     int64_t count;
     const pe_optim_slot *slots;
-    const float *hyper; /* in the order the row names them */
+    const double *hyper; /* pe_optim_describe(rule)->hypers of them */
 } pe_optim_args;
-PE_API int pe_optim_find(const char *name);
 PE_API pe_status pe_optim_step(pe_context *, const pe_optim_args *, pe_error *);
 
 #ifdef __cplusplus

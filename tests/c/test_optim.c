@@ -1,0 +1,105 @@
+/* Optimizer steps against the formulas in double; tensors cut anyhow give the same bits. */
+#include "check.h"
+#include "../../csrc/pyengine.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { N = 40001, STEPS = 5 };
+static float p[N], g[N], s0[N], s1[N], q[N], t0[N], t1[N];
+
+static void start(void) {
+    for (int i = 0; i < N; i++) {
+        p[i] = q[i] = (float)(i % 101) / 50.0f - 1.0f;
+        g[i] = (float)(i % 89) / 44.0f - 1.0f;
+        s0[i] = s1[i] = t0[i] = t1[i] = 0;
+    }
+}
+
+static void step(const char *rule, int64_t count, const pe_optim_slot *slots, const double *hyper) {
+    pe_optim_args args = {pe_optim_find(rule), count, slots, hyper};
+    CHECK(!pe_optim_step(pe_default_context(), &args, NULL));
+}
+
+/* one tensor on three threads, and the same elements as many tensors of uneven sizes on one */
+static void both(const char *rule, const double *hyper) {
+    pe_optim_slot one = {p, g, {s0, s1}, N}, many[300];
+    int64_t count = 0;
+    for (int64_t at = 0, n; at < N; at += n, count++) {
+        n = count % 7 * 33;
+        if (n > N - at) n = N - at;
+        many[count] = (pe_optim_slot){q + at, g + at, {t0 + at, t1 + at}, n};
+        if (count == 298) {
+            many[++count] = (pe_optim_slot){q + at + n, g + at + n, {t0 + at + n, t1 + at + n}, N - at - n};
+            at = N - n;
+        }
+    }
+    pe_set_num_threads(pe_default_context(), 3);
+    step(rule, 1, &one, hyper);
+    pe_set_num_threads(pe_default_context(), 1);
+    step(rule, count, many, hyper);
+    CHECK(!memcmp(p, q, sizeof p) && !memcmp(s0, t0, sizeof s0) && !memcmp(s1, t1, sizeof s1));
+}
+
+static void adam(int decoupled) {
+    start();
+    double x = p[77], gradient = g[77], m = 0, v = 0;
+    for (int t = 1; t <= STEPS; t++) {
+        both("adam", (double[]){0.01, 0.9, 0.999, 1e-8, 0.1, decoupled, t, 0});
+        double d = gradient + (decoupled ? 0 : 0.1 * x);
+        if (decoupled) x -= 0.01 * 0.1 * x;
+        m = 0.9 * m + 0.1 * d;
+        v = 0.999 * v + 0.001 * d * d;
+        x -= 0.01 / (1 - pow(0.9, t)) * m / (sqrt(v) / sqrt(1 - pow(0.999, t)) + 1e-8);
+        CHECK(fabs(x - p[77]) < 1e-6);
+    }
+}
+
+static void sgd(int nesterov) {
+    start();
+    double x = p[77], buffer = 0;
+    for (int t = 1; t <= STEPS; t++) {
+        both("sgd_momentum", (double[]){0.1, 0.9, 0, nesterov, 0.01, t == 1, 1});
+        double d = -(double)g[77] + 0.01 * x;
+        buffer = t == 1 ? d : 0.9 * buffer + d;
+        x -= 0.1 * (nesterov ? d + 0.9 * buffer : buffer);
+        CHECK(fabs(x - p[77]) < 1e-6);
+    }
+}
+
+static void lion(void) {
+    start();
+    double x = p[77], m = 0;
+    for (int t = 1; t <= STEPS; t++) {
+        both("lion", (double[]){0.01, 0.9, 0.99, 0.1, 0});
+        double way = 0.9 * m + 0.1 * g[77];
+        x = x * (1 - 0.01 * 0.1) - 0.01 * ((way > 0) - (way < 0));
+        m = 0.99 * m + 0.01 * g[77];
+        CHECK(fabs(x - p[77]) < 1e-6);
+    }
+}
+
+static void refusals(void) {
+    pe_error err;
+    pe_optim_slot bad = {p, NULL, {s0, s1}, N};
+    pe_optim_args args = {pe_optim_find("adam"), 1, &bad, (double[8]){0}};
+    CHECK(pe_optim_step(pe_default_context(), &args, &err) == PE_ERR_ARGUMENT);
+    bad = (pe_optim_slot){p, g, {s0, NULL}, N};
+    CHECK(pe_optim_step(pe_default_context(), &args, &err) == PE_ERR_ARGUMENT && strstr(err.message, "state[1]"));
+    bad = (pe_optim_slot){p, g, {s0, s1}, -1};
+    CHECK(pe_optim_step(pe_default_context(), &args, &err) == PE_ERR_ARGUMENT);
+    args.rule = 99;
+    CHECK(pe_optim_step(pe_default_context(), &args, &err) == PE_ERR_ARGUMENT);
+    CHECK(pe_optim_find("adagrad") == -1 && !pe_optim_describe(-1));
+    CHECK(pe_optim_describe(pe_optim_find("adam"))->hypers == 8);
+}
+
+int main(void) {
+    adam(0);
+    adam(1);
+    sgd(0);
+    sgd(1);
+    lion();
+    refusals();
+    return check_report();
+}

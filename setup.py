@@ -25,7 +25,7 @@ CYTHON_FLAGS = [
 def python_include() -> str:
     include = sysconfig.get_path("include")
     if not os.path.exists(os.path.join(include, "Python.h")):
-        raise SystemExit(
+        raise make.BuildError(
             f"pyengine needs Python's C headers and {include} has no Python.h: "
             "install them (Debian, Ubuntu: apt-get install python3-dev; Fedora: dnf install python3-devel)"
         )
@@ -46,6 +46,12 @@ class BuildExtension(build_ext):
     """CFLAGS and LDFLAGS of the environment come after the project's own flags."""
 
     def build_extension(self, ext: Extension) -> None:
+        try:
+            self._build(ext)
+        except make.BuildError as error:
+            raise SystemExit(str(error)) from None
+
+    def _build(self, ext: Extension) -> None:
         compiler = make.find_compiler()
         python_flags = [*CYTHON_FLAGS, f"-I{python_include()}"]
         user_flags = shlex.split(os.environ.get("CFLAGS", ""))
@@ -81,6 +87,6 @@ class BuildPython(build_py):
 
 setup(
     version=make.read_version(),
-    ext_modules=[Extension("pyengine._core", ["pyengine/_core/_core.pyx"])],
+    ext_modules=[Extension("pyengine._core._core", ["pyengine/_core/_core.pyx"])],
     cmdclass={"build_ext": BuildExtension, "build_py": BuildPython},
 )

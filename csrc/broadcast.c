@@ -11,7 +11,8 @@ static const char *operand_name(int i) {
     return names[i];
 }
 
-static pe_status check_tensor(const char *operation, int operand, const pe_tensor *t, reach *r, pe_error *err) {
+static pe_status check_tensor(const char *operation, int operand, const pe_tensor *t, reach *r,
+                              pe_error *err) {
     const char *name = operand_name(operand);
     if (!t) return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: %s is missing", operation, name);
     if (t->dtype < 0 || t->dtype >= PE_DTYPE_COUNT)
@@ -88,8 +89,9 @@ static pe_status check_pair(const char *operation, const pe_tensor *out, reach r
         int at = axis + out->ndim - in->ndim;
         if (at < 0 ? in->shape[axis] != 1 : in->shape[axis] != 1 && in->shape[axis] != out->shape[at])
             return pe_fail(err, PE_ERR_SHAPE, axis,
-                           "%s: %s of shape %s does not broadcast to out of shape %s (axis %d)", operation,
-                           operand_name(operand), pe_shape_text(in, text_in), pe_shape_text(out, text_out), axis);
+                           "%s: %s of shape %s does not broadcast to out of shape %s (axis %d)",
+                           operation, operand_name(operand), pe_shape_text(in, text_in),
+                           pe_shape_text(out, text_out), axis);
     }
     if (!same_view(out, in) && overlap(out, reach_out, in, reach_in))
         return pe_fail(err, PE_ERR_ARGUMENT, -1,
@@ -164,8 +166,8 @@ pe_status pe_walk_begin(pe_walk *w, const char *operation, const pe_tensor *out,
     w->count = 1;
     for (int axis = 0; axis < out->ndim; axis++) {
         if (out->shape[axis] > 1 && out->strides[axis] == 0)
-            return pe_fail(err, PE_ERR_ARGUMENT, axis, "%s: out is broadcast along axis %d: it cannot be written",
-                           operation, axis);
+            return pe_fail(err, PE_ERR_ARGUMENT, axis,
+                           "%s: out is broadcast along axis %d: it cannot be written", operation, axis);
         w->count = out->shape[axis] ? w->count * out->shape[axis] : 0;
         if (!w->count) break;
     }

@@ -152,7 +152,8 @@ static double limit_upwards(const char *root, const char *mount_point, const cha
 }
 
 /* "id parent major:minor ROOT MOUNT options ... - TYPE source SUPER": 1 when it mounts the hierarchy. */
-static int parse_mount(char *line, const char *controller, int version, char **mount_root, char **mount_point) {
+static int parse_mount(char *line, const char *controller, int version, char **mount_root,
+                       char **mount_point) {
     char *field[5], *tail = strstr(line, " - "), *save = NULL;
     if (!tail)
         return 0;
@@ -171,7 +172,8 @@ static int parse_mount(char *line, const char *controller, int version, char **m
     return 1;
 }
 
-static double limit_of_version(const char *root, const char *controller, int version, limit_reader *read_limit) {
+static double limit_of_version(const char *root, const char *controller, int version,
+                               limit_reader *read_limit) {
     char group[TEXT], path[TEXT], *line = NULL, *mount_root, *mount_point;
     size_t room = 0;
     double inside = 0, outside = 0;

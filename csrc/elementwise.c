@@ -25,7 +25,8 @@ static const uint8_t work_of[PE_OP_COUNT] = {
 #include "kernels/elementwise.def"
 };
 
-static pe_status check_call(const pe_elementwise_args *args, const pe_elementwise_info *op, pe_error *err) {
+static pe_status check_call(const pe_elementwise_args *args, const pe_elementwise_info *op,
+                            pe_error *err) {
     if (!op) return pe_fail(err, PE_ERR_ARGUMENT, -1, "elementwise: there is no operation %d", args->op);
     if (args->inputs != op->inputs)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: takes %d inputs, %d were given", op->name, op->inputs,
@@ -122,7 +123,8 @@ pe_status pe_elementwise(pe_context *ctx, const pe_elementwise_args *args, pe_er
     if (run_short(ctx, args, op, loop)) return PE_OK;
     status = pe_walk_begin(&w, op->name, args->out, args->in, args->inputs, err);
     if (status) return status;
-    const double ns = work_of[args->op] == HEAVY ? heavy_ns_of_one_lane / ctx->kernels->vector_floats : light_ns;
+    const double heavy_ns = heavy_ns_of_one_lane / ctx->kernels->vector_floats;
+    const double ns = work_of[args->op] == HEAVY ? heavy_ns : light_ns;
     pe_walk_run(ctx, &w, ns, run_loop, &loop);
     return PE_OK;
 }

@@ -17,7 +17,9 @@ static inline pe_fp_state pe_fp_get(void) {
     __asm__ volatile("stmxcsr %0" : "=m"(value));
     return value;
 }
-static inline void pe_fp_set(pe_fp_state value) { __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory"); }
+static inline void pe_fp_set(pe_fp_state value) {
+    __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory");
+}
 
 #elif defined(__aarch64__)
 
@@ -29,7 +31,9 @@ static inline pe_fp_state pe_fp_get(void) {
     __asm__ volatile("mrs %0, fpcr" : "=r"(value));
     return value;
 }
-static inline void pe_fp_set(pe_fp_state value) { __asm__ volatile("msr fpcr, %0" : : "r"(value) : "memory"); }
+static inline void pe_fp_set(pe_fp_state value) {
+    __asm__ volatile("msr fpcr, %0" : : "r"(value) : "memory");
+}
 
 #else
 

@@ -17,7 +17,8 @@ const struct pe_machine *pe_machine_cached(void);
 const struct pe_kernels *pe_choose_kernels(void);
 
 /* error.c: fills err (which may be NULL) and returns code, so that a check reads
- *   if (a->ndim < 2) return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: a must have 2 or more axes, has %d", a->ndim); */
+ *   if (a->ndim < 2)
+ *       return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: a must have 2 or more axes, has %d", a->ndim); */
 pe_status pe_fail(pe_error *err, pe_status code, int axis, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* "(2, 3)" into buffer; returns buffer */
@@ -27,6 +28,7 @@ const char *pe_shape_text(const pe_tensor *t, char buffer[PE_SHAPE_TEXT]);
 /* tensor.c: what every call asks of its arguments */
 int64_t pe_numel(const pe_tensor *t); /* -1: impossible (negative size, too many axes, over int64) */
 int pe_is_contiguous(const pe_tensor *t); /* row-major, no gaps; axes of size 1 do not matter */
+
 /* Refuses what no call can use: NULL, unknown type, ndim or sizes out of range, a size in bytes
  * over int64, missing data, strides that are no multiples of the element size. */
 pe_status pe_check_tensor(const pe_tensor *t, const char *operation, const char *argument, pe_error *err);

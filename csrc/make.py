@@ -44,22 +44,26 @@ C_FLAGS = [
 ]
 
 
+class BuildError(Exception):
+    """One sentence for the person who builds."""
+
+
 def read_version() -> str:
     match = re.search(r'#define PE_VERSION "([^"]+)"', (CSRC / "pyengine.h").read_text())
     if match is None:
-        raise SystemExit("pyengine: csrc/pyengine.h defines no PE_VERSION")
+        raise BuildError("pyengine: csrc/pyengine.h defines no PE_VERSION")
     return match[1]
 
 
 def find_compiler() -> list[str]:
     """CC, else Python's own compiler, else the first of cc, gcc and clang."""
     if sys.platform == "win32":
-        raise SystemExit("pyengine is built on Linux and macOS; on Windows use WSL")
+        raise BuildError("pyengine is built on Linux and macOS; on Windows use WSL")
     for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
         words = shlex.split(command or "")
         if words and shutil.which(words[0]):
             return words
-    raise SystemExit(
+    raise BuildError(
         "pyengine needs a C compiler and found none: install gcc "
         "(Debian, Ubuntu: apt-get install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install) "
         "or name yours in the environment variable CC"
@@ -137,7 +141,7 @@ def run(command: list[str]) -> None:
     sys.stderr.write(done.stderr)
     if done.returncode != 0:
         tail = done.stderr.strip().splitlines()[-12:]
-        raise SystemExit("\n".join([f"pyengine: the compiler failed: {shlex.join(command)}", *tail]))
+        raise BuildError("\n".join([f"pyengine: the compiler failed: {shlex.join(command)}", *tail]))
 
 
 def link_library(compiler: list[str], objects: Iterable[Path], target: Path, flags: Iterable[str] = ()) -> None:
@@ -162,4 +166,7 @@ def install(prefix: Path, objects_directory: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Build libpyengine for C programs and install it.")
     parser.add_argument("--prefix", type=Path, required=True, help="gets lib/, include/ and lib/pkgconfig/")
-    install(parser.parse_args().prefix.resolve(), CSRC.parent / "build" / "objects")
+    try:
+        install(parser.parse_args().prefix.resolve(), CSRC.parent / "build" / "objects")
+    except BuildError as error:
+        raise SystemExit(str(error)) from None

@@ -12,10 +12,10 @@
 
 enum {
     CLAIMS_PER_THREAD = 16, /* the last one to finish keeps the others waiting 1/16 of a share at most */
-    /* The cost model, in nanoseconds of work; measured on a 2-core Zen 4 guest, see tests/c/test_pool.c.
-     * A spinning worker answers in 0.2 us and its share comes back for about the same: 2 us a thread pays.
-     * Waking a sleeper costs the caller up to 13 us and the sleeper starts after about 32: a call on its
-     * own must bring this much a thread. */
+    /* The cost model, in nanoseconds of work; measured on a 2-core Zen 4 guest by test_pool's `cost`.
+     * A spinning worker answers in 0.2 us and its share comes back for the same: 2 us a thread pays.
+     * Waking a sleeper costs the caller 2 to 13 us and the sleeper starts after 15 to 35 (a busy
+     * machine may take milliseconds): a call on its own must bring this much a thread. */
     SHARE_NS = 2000,
     WAKE_NS = 50000,
     /* Shorter calls wake workers when they come in a row without gaps: the first calls of a long row
@@ -58,13 +58,15 @@ void pe_pool_reset_after_fork(struct pe_pool *pool) {
 
 /* ---- what a program may set and ask ---- */
 
-int pe_get_num_threads(pe_context *ctx) { return atomic_load_explicit(&ctx->pool->threads, memory_order_relaxed); }
+int pe_get_num_threads(pe_context *ctx) { return atomic_load(&ctx->pool->threads); }
 
 void pe_set_num_threads(pe_context *ctx, int n) {
     struct pe_pool *pool = ctx->pool;
+    pe_lock_take(&pool->lock); /* a worker that finds itself surplus ends before or after, not in between */
     store_threads(pool, allowed_threads(n));
+    pe_lock_drop(&pool->lock);
     if (atomic_load(&pool->workers) >= allowed_threads(n))
-        pe_wake_workers(pool, PE_MAX_THREADS); /* the surplus ends, the others go back to sleep */
+        pe_wake_workers(pool, PE_MAX_THREADS); /* the surplus ends, the rest sleeps on */
 }
 
 void pe_set_flush_denormal(pe_context *ctx, int on) { atomic_store(&ctx->pool->flush, on != 0); }
@@ -126,7 +128,8 @@ static struct pe_job *take_job(struct pe_pool *pool) {
 
 /* Spinning workers cost nothing; sleepers and new threads cost a system call each. */
 static void invite_workers(struct pe_pool *pool, int wanted, int room) {
-    int missing = (wanted < room ? wanted : room) - atomic_load_explicit(&pool->spinners, memory_order_relaxed);
+    int missing = wanted < room ? wanted : room;
+    missing -= atomic_load_explicit(&pool->spinners, memory_order_relaxed);
     if (missing > 0)
         missing -= pe_wake_workers(pool, missing);
     if (missing > 0 && atomic_load_explicit(&pool->workers, memory_order_relaxed) + 1 <
@@ -179,24 +182,25 @@ static void run_alone(struct pe_work *work) {
     pe_run_claim(work, 0);
 }
 
-static void run_shared(struct pe_pool *pool, struct pe_job *job, const struct pe_work *work, int threads) {
+static void run_shared(struct pe_pool *pool, struct pe_job *job, const struct pe_work *work, int threads,
+                       pe_fp_state fp_state) {
     int64_t most = (int64_t)threads * CLAIMS_PER_THREAD;
     job->work = *work;
     job->work.step = (work->chunks - 1) / most + 1;
-    int64_t claims = (work->chunks - 1) / job->work.step + 1, claim, own = 0;
-    job->fp_state = pe_fp_kernel_state(atomic_load_explicit(&pool->flush, memory_order_relaxed));
+    int64_t claims = (work->chunks - 1) / job->work.step + 1, own = 0;
+    job->fp_state = fp_state;
     atomic_store_explicit(&job->helpers, 0, memory_order_relaxed);
     atomic_store_explicit(&job->helper_chunks, 0, memory_order_relaxed);
     uint64_t bit = UINT64_C(1) << (job - pool->jobs);
-    int room = atomic_load_explicit(&pool->threads, memory_order_relaxed) - 1 - atomic_fetch_add(&pool->active, 1);
-    atomic_store_explicit(&job->state, (uint64_t)claims * PE_JOB_CLAIMS_ONE + (uint64_t)(threads - 1) * PE_JOB_LIMIT_ONE,
-                          memory_order_release);
+    int active = 1 + atomic_fetch_add(&pool->active, 1);
+    int room = atomic_load_explicit(&pool->threads, memory_order_relaxed) - active;
+    atomic_store_explicit(&job->state, pe_job_open(threads - 1, claims), memory_order_release);
     atomic_fetch_or_explicit(&pool->open_jobs, bit, memory_order_release);
     invite_workers(pool, threads - 1, room);
 
     for (;;) {
         uint64_t state = atomic_fetch_add_explicit(&job->state, PE_JOB_CLAIM, memory_order_relaxed);
-        claim = pe_job_next(state);
+        int64_t claim = pe_job_next(state);
         if (claim >= claims)
             break;
         own += pe_run_claim(&job->work, claim);
@@ -224,11 +228,12 @@ void pe_parallel_for(pe_context *ctx, int64_t count, int64_t grain, int max_thre
         threads = max_threads;
     if (work.chunks < threads)
         threads = (int)work.chunks;
-    pe_fp_state before = pe_fp_enter(pe_fp_kernel_state(atomic_load_explicit(&pool->flush, memory_order_relaxed)));
+    pe_fp_state kernels = pe_fp_kernel_state(atomic_load_explicit(&pool->flush, memory_order_relaxed));
+    pe_fp_state before = pe_fp_enter(kernels);
     pe_inside_call = 1;
     struct pe_job *job = threads > 1 ? take_job(pool) : NULL;
     if (job) {
-        run_shared(pool, job, &work, threads);
+        run_shared(pool, job, &work, threads, kernels);
     } else {
         run_alone(&work);
         count_call(pool, work.chunks, NULL);

@@ -34,9 +34,10 @@ struct pe_work {
 #define PE_JOB_WORKER UINT64_C(1)
 #define PE_JOB_WAITING (UINT64_C(1) << 16)
 #define PE_JOB_CLAIM (UINT64_C(1) << 20)
-#define PE_JOB_LIMIT_ONE (UINT64_C(1) << 8)
-#define PE_JOB_CLAIMS_ONE (UINT64_C(1) << 40)
 
+static inline uint64_t pe_job_open(int limit, int64_t claims) {
+    return (uint64_t)limit << 8 | (uint64_t)claims << 40;
+}
 static inline unsigned pe_job_workers(uint64_t state) { return (unsigned)(state & 255); }
 static inline unsigned pe_job_limit(uint64_t state) { return (unsigned)(state >> 8 & 255); }
 static inline int64_t pe_job_next(uint64_t state) { return (int64_t)(state >> 20 & 0xfffff); }
@@ -44,7 +45,7 @@ static inline int64_t pe_job_claims(uint64_t state) { return (int64_t)(state >> 
 
 struct pe_job {
     _Alignas(128) _Atomic uint64_t state;
-    _Atomic uint32_t finished;      /* what a sleeping caller waits on; changes when the last worker leaves */
+    _Atomic uint32_t finished;      /* a sleeping caller's word; changes when the last worker leaves */
     _Atomic uint32_t helpers;       /* workers that took part */
     _Atomic uint64_t helper_chunks; /* and the chunks they ran */
     pe_fp_state fp_state;
@@ -52,7 +53,7 @@ struct pe_job {
 };
 
 struct pe_pool {
-    _Alignas(128) _Atomic uint64_t open_jobs; /* bit j: job j may have claims left; all that a spinner polls */
+    _Alignas(128) _Atomic uint64_t open_jobs; /* bit j: job j may have claims left; spinners poll this */
     _Alignas(128) _Atomic uint64_t used_jobs;
     _Atomic int active;   /* callers in a shared call plus workers inside jobs: the budget */
     _Alignas(128) _Atomic int threads;

@@ -36,6 +36,9 @@ static int64_t join_job(struct pe_pool *pool, struct pe_job *job) {
 static void leave_job(struct pe_pool *pool, struct pe_job *job, int64_t chunks) {
     atomic_fetch_add_explicit(&job->helpers, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&job->helper_chunks, (uint64_t)chunks, memory_order_relaxed);
+    /* both before leaving: who calls again at once must find the budget free and this worker awake */
+    atomic_fetch_sub(&pool->active, 1);
+    atomic_fetch_add(&pool->spinners, 1);
     /* From the next line on the job may serve another call. Waking its word then is a false alarm
      * to that caller, who looks again: the words belong to the pool and never go away. */
     uint64_t state = atomic_fetch_sub_explicit(&job->state, PE_JOB_WORKER, memory_order_acq_rel);
@@ -43,7 +46,6 @@ static void leave_job(struct pe_pool *pool, struct pe_job *job, int64_t chunks) 
         atomic_fetch_add(&job->finished, 1);
         pe_futex_wake(&job->finished, 1);
     }
-    atomic_fetch_sub(&pool->active, 1);
 }
 
 static int help(struct pe_pool *pool, int index) {
@@ -66,15 +68,12 @@ static int help(struct pe_pool *pool, int index) {
             break;
         }
     }
-    /* before leaving: who calls again at once must find this worker awake, not wake another */
-    atomic_fetch_add_explicit(&pool->spinners, 1, memory_order_relaxed);
     leave_job(pool, job, chunks);
     return 1;
 }
 
 static int is_surplus(struct pe_pool *pool) {
-    return atomic_load_explicit(&pool->workers, memory_order_relaxed) >=
-           atomic_load_explicit(&pool->threads, memory_order_relaxed);
+    return atomic_load(&pool->workers) >= atomic_load(&pool->threads);
 }
 
 /* 1: some job was helped; 0: time to sleep. */
@@ -102,6 +101,9 @@ static int look_for_work(struct pe_pool *pool) {
 static void sleep_until_ticket(struct pe_pool *pool) {
     atomic_fetch_sub(&pool->spinners, 1);
     atomic_fetch_add(&pool->sleepers, 1);
+    /* pe_set_num_threads may have looked for sleepers just before: then the surplus ends through us */
+    if (is_surplus(pool))
+        pe_wake_workers(pool, 1);
     for (;;) {
         uint32_t tickets = atomic_load(&pool->tickets);
         while (tickets)
@@ -142,13 +144,13 @@ static void *work_until_surplus(void *argument) {
 }
 
 int pe_wake_workers(struct pe_pool *pool, int wanted) {
-    int sleepers = atomic_load_explicit(&pool->sleepers, memory_order_relaxed), count;
+    int sleepers = atomic_load(&pool->sleepers), count;
     do {
         count = wanted < sleepers ? wanted : sleepers;
         if (count <= 0)
             return 0;
     } while (!atomic_compare_exchange_weak(&pool->sleepers, &sleepers, sleepers - count));
-    /* they count as spinners from now on: a call made before they are up must not pay for waking them again */
+    /* spinners from now on: a call made before they are up must not pay for waking them again */
     atomic_fetch_add(&pool->spinners, count);
     atomic_fetch_add(&pool->tickets, (uint32_t)count);
     pe_futex_wake(&pool->tickets, count);

@@ -148,12 +148,12 @@ static void gathered_row(const struct reduce_job *job, const char *from, int64_t
         job->op->rows(block, 0, 1, (size_t)length, &partial);
         int i = 0;
         for (int64_t carry = k; carry & 1; carry >>= 1, i++)
-            job->op->merge((const float[2]){level[i], partial}, 2, 1, &partial);
+            job->op->merge((const float[2]){level[i], partial}, 1, 2, 1, &partial);
         level[i] = partial;
     }
     for (int i = 0; blocks >> i; i++)
         if ((blocks >> i & 1) && i > __builtin_ctzll((uint64_t)blocks))
-            job->op->merge((const float[2]){level[i], partial}, 2, 1, &partial);
+            job->op->merge((const float[2]){level[i], partial}, 1, 2, 1, &partial);
     *out = partial;
 }
 
@@ -181,6 +181,20 @@ static void run_tasks(int64_t begin, int64_t end, void *arg) {
             gathered_row(job, from, start, n, to);
         if (job->parts == 1) job->op->finish(to, (size_t)m, (float)p->n);
     }
+}
+
+struct merge_job {
+    const struct reduce_job *job;
+    float *flat;
+    int64_t outputs;
+};
+
+static void run_merge(int64_t begin, int64_t end, void *arg) {
+    const struct merge_job *merge = arg;
+    const struct reduce_job *job = merge->job;
+    const size_t m = (size_t)(end - begin);
+    job->op->merge(job->to + begin, (ptrdiff_t)merge->outputs, (size_t)job->parts, m, merge->flat + begin);
+    job->op->finish(merge->flat + begin, m, (float)job->plan->n);
 }
 
 /* ---- the output ---- */
@@ -216,11 +230,11 @@ static void scatter(const struct reduce_plan *p, const char *flat, char *out, si
 static pe_status check_shapes(const char *name, const pe_tensor *in, const pe_tensor *out, uint32_t axes,
                               pe_error *err) {
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT];
+    pe_status status = pe_check_tensor(in, name, "in", err);
+    if (!status) status = pe_check_tensor(out, name, "out", err);
+    if (status) return status;
     if (in->dtype != PE_FLOAT32)
         return pe_fail(err, PE_ERR_DTYPE, -1, "%s: in must be float32, is %s", name, pe_dtype_name(in->dtype));
-    if (in->ndim < 0 || in->ndim > PE_MAX_DIMS)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: in has %d axes, 0 to %d are possible", name, in->ndim,
-                       PE_MAX_DIMS);
     if (axes >> in->ndim)
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: an axis to reduce is not among the %d of in %s", name, in->ndim,
                        pe_shape_text(in, a));
@@ -246,13 +260,15 @@ static pe_status check_not_empty(const char *name, const pe_tensor *in, uint32_t
 /* Parts and strips follow from the plan alone; results do not depend on them. */
 static void cut_tasks(struct reduce_job *job) {
     const struct reduce_plan *p = job->plan;
-    const int64_t width = p->form == FORM_COLUMNS ? (p->m.size < 64 ? p->m.size : 64) : 1;
+    /* tall columns go by whole tiles of the kernel, low ones by the cache line or two */
+    const int64_t tile = p->form == FORM_COLUMNS ? (p->n > 256 ? 256 : 64) : 1;
+    const int64_t width = p->m.size < tile ? p->m.size : tile;
     job->part = PE_REDUCE_BLOCK;
     while (job->part * width < PART_ELEMENTS && job->part < p->n) job->part *= 2;
     job->parts = p->n > job->part ? (p->n + job->part - 1) / job->part : 1;
     int64_t elements = job->parts > 1 ? job->part : p->n + 1;
     job->strip = p->form == FORM_GATHER ? 1 : (TASK_ELEMENTS + elements - 1) / elements;
-    if (p->form == FORM_COLUMNS) job->strip = (job->strip + 63) / 64 * 64;
+    job->strip = (job->strip + tile - 1) / tile * tile;
     if (job->strip > p->m.size) job->strip = p->m.size;
     job->strips = (p->m.size + job->strip - 1) / job->strip;
 }
@@ -286,8 +302,9 @@ pe_status pe_reduce(pe_context *ctx, const pe_reduce_args *args, pe_error *err) 
     const double work = (double)outputs * (double)(plan.n + 8) * ELEMENT_NS;
     pe_parallel_for(ctx, tasks, grain, pe_threads_for(ctx, work), run_tasks, &job);
     if (job.parts > 1) {
-        job.op->merge(job.to, (size_t)job.parts, (size_t)outputs, flat);
-        job.op->finish(flat, (size_t)outputs, (float)plan.n);
+        struct merge_job merge = {&job, flat, outputs};
+        const double merging = (double)outputs * (double)job.parts * ELEMENT_NS;
+        pe_parallel_for(ctx, outputs, 4096, pe_threads_for(ctx, merging), run_merge, &merge);
     }
     if (!in_place) scatter(&plan, (const char *)flat, args->out->data, sizeof(float));
     pe_free(ctx, scratch);

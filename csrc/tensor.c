@@ -68,8 +68,9 @@ pe_status pe_check_tensor(const pe_tensor *t, const char *operation, const char 
         int64_t reach;
         if (count && t->shape[i] > 1 &&
             (t->strides[i] % size || __builtin_mul_overflow(t->strides[i], t->shape[i], &reach)))
-            return pe_fail(err, PE_ERR_ARGUMENT, i, "%s: %s has the stride %lld on axis %d, which does not fit %s",
-                           operation, argument, (long long)t->strides[i], i, pe_dtype_name(t->dtype));
+            return pe_fail(err, PE_ERR_ARGUMENT, i,
+                           "%s: %s has the stride %lld on axis %d, which does not fit %s", operation,
+                           argument, (long long)t->strides[i], i, pe_dtype_name(t->dtype));
     }
     return PE_OK;
 }

@@ -83,6 +83,11 @@ static void run_tile(const plan *p, char *const *at, int64_t cols, int64_t rows,
     const pe_walk *w = p->w;
     const int second = w->ndim > 1;
     char *data[PE_MAX_OPERANDS];
+    if (!p->body) {
+        move(at[0], w->stride[0][0], second ? w->stride[0][1] : 0, at[1], w->stride[1][0],
+             second ? w->stride[1][1] : 0, cols, rows, w->size[0]);
+        return;
+    }
     for (int i = 0; i < w->operands; i++) {
         data[i] = p->in_place[i] ? at[i] : s->memory[i];
         if (i && !p->in_place[i])

@@ -1,5 +1,55 @@
-"""Neural networks on CPUs."""
+"""Deep learning to embed: hand-written CPU kernels under PyTorch's names."""
 
-from pyengine._core import __version__
+from importlib import import_module as _import_module
 
-__all__ = ["__version__"]
+from pyengine._core import (
+    Generator,
+    Tensor,
+    __version__,
+    default_generator,
+    dtype,
+    from_dlpack,
+    from_numpy,
+    pool_stats,
+    set_flush_denormal,
+    tensor,
+)
+from pyengine._core import as_tensor_ as as_tensor
+from pyengine.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from pyengine.machine import (
+    get_num_threads,
+    memory_stats,
+    num_threads,
+    set_memory_cap,
+    set_num_threads,
+    show_config,
+    trim,
+)
+from pyengine.ops import *  # noqa: F403
+
+from pyengine import _core as _core  # isort: skip
+
+float32, float64, bfloat16, float16, int8, int16, int32, int64, uint8, bool_ = (
+    _core.dtype_of(name)
+    for name in ("float32", "float64", "bfloat16", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")
+)
+
+# Imported at first use: `import pyengine` stays within milliseconds.
+_LAZY = {"autograd", "data", "io", "models", "nn", "ops", "optim", "train"}
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return _import_module(f"pyengine.{name}")
+    raise AttributeError(f"module 'pyengine' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_LAZY])
+
+
+def get_include() -> str:
+    """The folder of pyengine.h, for C and Cython code that uses the engine."""
+    from pathlib import Path
+
+    return str(Path(__file__).parent / "include")

@@ -24,9 +24,9 @@ struct pe_reduce_op {
     void (*rows)(const float *x, ptrdiff_t ldx, size_t rows, size_t n, float *out);
     /* out[j] = T(x[j], x[ldx + j], ... x[(n-1)*ldx + j]) for j < m */
     void (*columns)(const float *x, ptrdiff_t ldx, size_t n, size_t m, float *out);
-    /* out[j] = the tree over parts[p*m + j], p < count: only valid where each part but the
+    /* out[j] = the tree over parts[p*ld + j], p < count: only valid where each part but the
      * last is the result of the same power of two of blocks */
-    void (*merge)(const float *parts, size_t count, size_t m, float *out);
+    void (*merge)(const float *parts, ptrdiff_t ld, size_t count, size_t m, float *out);
     /* out[j] = finish(out[j], count) */
     void (*finish)(float *out, size_t m, float count);
 };

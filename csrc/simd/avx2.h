@@ -20,9 +20,12 @@ PE_INLINE void v_store_mask(uint8_t *p, vi m) {
 }
 PE_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 PE_INLINE vf v_select(vi m, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m); }
+PE_INLINE vf v_fma_exact(vf a, vf b, vf c) { return v_fma(a, b, c); }
 /* the instruction gives its second operand for NaN and for equal numbers */
-PE_INLINE vf v_min(vf a, vf b) { return v_select(a != a, a, (vf)_mm256_min_ps((__m256)a, (__m256)b)); }
-PE_INLINE vf v_max(vf a, vf b) { return v_select(a != a, a, (vf)_mm256_max_ps((__m256)a, (__m256)b)); }
+PE_INLINE vf v_lesser(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+PE_INLINE vf v_greater(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+PE_INLINE vf v_min(vf a, vf b) { return v_select((vi)(a != a), a, v_lesser(a, b)); }
+PE_INLINE vf v_max(vf a, vf b) { return v_select((vi)(a != a), a, v_greater(a, b)); }
 PE_INLINE vf v_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
 PE_INLINE vf v_floor(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 PE_INLINE vf v_ceil(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
@@ -31,3 +34,12 @@ PE_INLINE vf v_round(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO
 PE_INLINE int v_any(vi m) { return _mm256_movemask_ps((__m256)m) != 0; }
 PE_INLINE vi v_toint(vf x) { return (vi)_mm256_cvtps_epi32((__m256)x); }
 PE_INLINE vf v_tofloat(vi x) { return (vf)_mm256_cvtepi32_ps((__m256i)x); }
+/* one product where 2^n is an ordinary float, else two, of which only the second rounds */
+PE_INLINE vf v_ldexp(vf x, vf n) {
+    vi k = v_toint(n);
+    if (__builtin_expect(v_any(~(v_abs(n) <= v_set(126.0f))), 0)) {
+        vi half = k >> 1;
+        return x * v_frombits((half + 127) << 23) * v_frombits((k - half + 127) << 23);
+    }
+    return x * v_frombits((k + 127) << 23);
+}

@@ -16,14 +16,17 @@ PE_INLINE void v_store_mask(uint8_t *p, vi m) {
     _mm_storeu_si128((__m128i *)p, _mm_maskz_set1_epi8(k, 1));
 }
 PE_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+PE_INLINE vf v_fma_exact(vf a, vf b, vf c) { return v_fma(a, b, c); }
 /* the instruction gives its second operand for NaN and for equal numbers */
+PE_INLINE vf v_lesser(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+PE_INLINE vf v_greater(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 PE_INLINE vf v_min(vf a, vf b) {
     __mmask16 nan = _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q);
-    return (vf)_mm512_mask_mov_ps(_mm512_min_ps((__m512)a, (__m512)b), nan, (__m512)a);
+    return (vf)_mm512_mask_mov_ps((__m512)v_lesser(a, b), nan, (__m512)a);
 }
 PE_INLINE vf v_max(vf a, vf b) {
     __mmask16 nan = _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q);
-    return (vf)_mm512_mask_mov_ps(_mm512_max_ps((__m512)a, (__m512)b), nan, (__m512)a);
+    return (vf)_mm512_mask_mov_ps((__m512)v_greater(a, b), nan, (__m512)a);
 }
 PE_INLINE vf v_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
 PE_INLINE vf v_floor(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
@@ -36,3 +39,4 @@ PE_INLINE vf v_select(vi m, vf a, vf b) {
 PE_INLINE int v_any(vi m) { return _mm512_movepi32_mask((__m512i)m) != 0; }
 PE_INLINE vi v_toint(vf x) { return (vi)_mm512_cvtps_epi32((__m512)x); }
 PE_INLINE vf v_tofloat(vi x) { return (vf)_mm512_cvtepi32_ps((__m512i)x); }
+PE_INLINE vf v_ldexp(vf x, vf n) { return (vf)_mm512_scalef_ps((__m512)x, (__m512)n); }

@@ -23,6 +23,9 @@ PE_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (flo
 PE_INLINE vf v_select(vi m, vf a, vf b) {
     return (vf)vbslq_f32((uint32x4_t)m, (float32x4_t)a, (float32x4_t)b);
 }
+PE_INLINE vf v_fma_exact(vf a, vf b, vf c) { return v_fma(a, b, c); }
+PE_INLINE vf v_lesser(vf a, vf b) { return v_select((vi)(a < b), a, b); }
+PE_INLINE vf v_greater(vf a, vf b) { return v_select((vi)(a > b), a, b); }
 /* NEON's own minimum orders -0 below +0; the vocabulary does not */
 PE_INLINE vf v_min(vf a, vf b) { return v_select((vi)(a < b) | (vi)(a != a), a, b); }
 PE_INLINE vf v_max(vf a, vf b) { return v_select((vi)(a > b) | (vi)(a != a), a, b); }
@@ -34,3 +37,12 @@ PE_INLINE vf v_round(vf x) { return (vf)vrndnq_f32((float32x4_t)x); }
 PE_INLINE int v_any(vi m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 PE_INLINE vi v_toint(vf x) { return (vi)vcvtnq_s32_f32((float32x4_t)x); }
 PE_INLINE vf v_tofloat(vi x) { return (vf)vcvtq_f32_s32((int32x4_t)x); }
+/* one product where 2^n is an ordinary float, else two, of which only the second rounds */
+PE_INLINE vf v_ldexp(vf x, vf n) {
+    vi k = v_toint(n);
+    if (__builtin_expect(v_any(~(v_abs(n) <= v_set(126.0f))), 0)) {
+        vi half = k >> 1;
+        return x * v_frombits((half + 127) << 23) * v_frombits((k - half + 127) << 23);
+    }
+    return x * v_frombits((k + 127) << 23);
+}

@@ -13,6 +13,10 @@
  *   v_load_mask(p)      VL bytes: lane -1 where the byte is not 0
  *   v_store_mask(p, m)  VL bytes: 1 where the lane is -1, else 0
  *   v_fma(a, b, c)      a*b + c in one rounding (generic: two roundings)
+ *   v_fma_exact         the same, and near one rounding on the generic level too (through double,
+ *                       slow): for differences that must cancel exactly
+ *   v_lesser(a, b)      a < b ? a : b, so b when either is NaN: one instruction; to clamp with
+ *   v_greater(a, b)     a > b ? a : b          a bound that lets NaN pass, give the bound first
  *   v_min v_max         NaN if either is NaN (the first one's, else the second's);
  *                       of equal numbers the second (so max(-0, +0) is +0, max(+0, -0) is -0)
  *   v_sqrt              correctly rounded
@@ -22,6 +26,8 @@
  *   v_any(m)            1 if some lane of m is -1
  *   v_toint(x)          nearest int32, ties to even; defined for |x| < 2^31
  *   v_tofloat(i)        nearest float
+ *   v_ldexp(x, n)       x * 2^n in one rounding, denormals and infinity right; x is NaN or
+ *                       2^-40 < |x| < 2^40, n is NaN or a whole number, |n| <= 252
  *   v_bits(x) v_frombits(i)   the same bits as the other type
  *   v_prefetch(p)       a hint: p is read soon
  *

@@ -1,4 +1,32 @@
-cdef extern from "pyengine.h":
-    const char *PE_VERSION
+# cython: language_level=3, embedsignature=True
+"""Floors 3 and 4: Storage, Tensor, the tape and the binding. No arithmetic happens here."""
+
+from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_CheckBuffer, PyObject_GetBuffer)
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.pycapsule cimport (PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New,
+                                PyCapsule_SetName)
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from pyengine._core.capi cimport *
+
+cdef extern from "Python.h":
+    void PyType_Modified(PyTypeObject *type)
 
 __version__ = PE_VERSION.decode()
+
+include "errors.pxi"
+include "context.pxi"
+include "storage.pxi"
+include "layout.pxi"
+include "tensor.pxi"
+include "views.pxi"
+include "border.pxi"
+include "dlpack.pxi"
+include "tape.pxi"
+include "elementwise.pxi"
+include "structured.pxi"
+include "optim.pxi"
+include "random.pxi"

@@ -1,4 +1,4 @@
-/* Buffers: classes, reuse, the cap, trimming, refusals, many threads; and what a pair costs. */
+/* Buffers: classes, reuse, the cap, trimming, refusals, many threads. */
 #include "../../csrc/alloc.h"
 #include "../../csrc/pyengine.h"
 #include "check.h"
@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static pe_context *ctx;
 
@@ -133,28 +132,8 @@ static void test_threads(void) {
     CHECK(stats().in_use == in_use);
 }
 
-static void show_cost(size_t bytes) {
-    struct timespec a, b;
-    double best = 1e9;
-    for (int round = 0; round < 9; round++) {
-        clock_gettime(CLOCK_MONOTONIC, &a);
-        for (int i = 0; i < 20000; i++)
-            pe_free(ctx, pe_alloc(ctx, bytes));
-        clock_gettime(CLOCK_MONOTONIC, &b);
-        double ns = ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / 20000;
-        best = ns < best ? ns : best;
-    }
-    printf("pe_alloc + pe_free of %zu cached bytes: %.1f ns\n", bytes, best);
-}
-
-int main(int argc, char **argv) {
+int main(void) {
     ctx = pe_default_context();
-    if (argc > 1 && !strcmp(argv[1], "cost")) {
-        show_cost(64);
-        show_cost(1 << 20);
-        show_cost(64 << 20);
-        return 0;
-    }
     test_classes();
     test_blocks();
     test_cap();

@@ -65,8 +65,10 @@ static void test_v2(void) {
     CHECK(near(pe_cgroup_cpu_quota(root), 0.2));
     put("/sys/fs/cgroup/other/cpu.max", "1 100000\n"); /* not a parent */
     CHECK(near(pe_cgroup_cpu_quota(root), 0.2));
-    static const char *const garbage[] = {"", "\n", "max", "max max", "0 0\n", "100000\n", "100000 0\n", "-5 100000\n",
-                                          "12x 100000\n", "99999999999999999999999 100000\n", "\xff\xfe\x01"};
+    static const char *const garbage[] = {
+        "", "\n", "max", "max max", "0 0\n", "100000\n", "100000 0\n", "-5 100000\n",
+        "12x 100000\n", "99999999999999999999999 100000\n", "\xff\xfe\x01",
+    };
     for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
         put("/sys/fs/cgroup/cpu.max", garbage[i]);
         CHECK(near(pe_cgroup_cpu_quota(root), 0.5));
@@ -100,8 +102,10 @@ static void test_v2_mounts(void) {
     put("/mnt/cg/one/cpu.max", "700000 100000\n");
     CHECK(near(pe_cgroup_cpu_quota(root), 7));
 
-    static const char *const broken[] = {"", "\n", "30", "30 23 0:26 / ", "- - - -\n", " - cgroup2 x y\n",
-                                         "30 23 0:26 / /sys - cgroup2\n", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 x"};
+    static const char *const broken[] = {
+        "", "\n", "30", "30 23 0:26 / ", "- - - -\n", " - cgroup2 x y\n",
+        "30 23 0:26 / /sys - cgroup2\n", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 x",
+    };
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         put("/proc/self/mountinfo", broken[i]);
         CHECK(pe_cgroup_cpu_quota(root) == 0);
@@ -156,8 +160,10 @@ static void test_caches(void) {
     new_root();
     pe_caches_from_files(root, caches);
     CHECK(!caches[0] && !caches[1] && !caches[2]);
-    static const char *const files[] = {"1", "Data\n", "48K\n", "1", "Instruction\n", "64K\n",
-                                        "2", "Unified\n", "2048K\n", "3", "Unified\n", "36M\n", "9", "Unified\n", "1K\n"};
+    static const char *const files[] = {
+        "1", "Data\n", "48K\n", "1", "Instruction\n", "64K\n", "2", "Unified\n", "2048K\n",
+        "3", "Unified\n", "36M\n", "9", "Unified\n", "1K\n",
+    };
     for (int i = 0; i < 5; i++) {
         char path[128];
         static const char *const names[] = {"level", "type", "size"};

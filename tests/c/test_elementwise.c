@@ -216,8 +216,8 @@ static void test_errors(void) {
     pe_tensor ta = tensor(a, PE_FLOAT32, 2, s23), tb = tensor(a, PE_FLOAT32, 2, s32);
     pe_tensor to = tensor(o, PE_FLOAT32, 2, s23), bad;
     CHECK(run("add", &to, &ta, &tb, NULL) == PE_ERR_SHAPE);
-    CHECK(strstr(error.message, "add") && strstr(error.message, "input 1") && strstr(error.message, "(3, 2)") &&
-          strstr(error.message, "(2, 3)"));
+    CHECK(strstr(error.message, "add") && strstr(error.message, "input 1"));
+    CHECK(strstr(error.message, "(3, 2)") && strstr(error.message, "(2, 3)"));
     CHECK(run("no_such_operation", &to, &ta, NULL, NULL) == PE_ERR_ARGUMENT);
     CHECK(run("add", &to, &ta, NULL, NULL) == PE_ERR_ARGUMENT);
     CHECK(run("neg", NULL, &ta, NULL, NULL) == PE_ERR_ARGUMENT);

@@ -1,0 +1,61 @@
+/* Tensors as rows along the last axis: the outer axes collapsed, gaps copied away. */
+#include "rows.h"
+
+static void describe(struct pe_rows *r, const pe_tensor *t) {
+    const int last = t->ndim - 1;
+    r->data = t->data;
+    r->n = t->shape[last];
+    r->count = 1;
+    r->outer = 0;
+    for (int i = 0; i < last; i++) {
+        int64_t size = t->shape[i], stride = t->strides[i];
+        r->count *= size;
+        if (size == 1) continue;
+        int k = r->outer - 1;
+        if (k >= 0 && r->stride[k] == size * stride) {
+            r->size[k] *= size;
+            r->stride[k] = stride;
+        } else {
+            r->size[r->outer] = size;
+            r->stride[r->outer++] = stride;
+        }
+    }
+}
+
+static pe_status open_view(pe_context *ctx, struct pe_rows *r, const pe_tensor *t, pe_error *err) {
+    const int last = t->ndim - 1;
+    r->origin = t;
+    r->scratch = NULL;
+    if (t->shape[last] <= 1 || t->strides[last] == (int64_t)sizeof(float) || pe_numel(t) == 0) {
+        describe(r, t);
+        return PE_OK;
+    }
+    r->dense = *t;
+    int64_t stride = sizeof(float);
+    for (int i = last; i >= 0; i--) {
+        r->dense.strides[i] = stride;
+        stride *= t->shape[i];
+    }
+    r->dense.data = r->scratch = pe_alloc(ctx, (size_t)stride);
+    if (!r->scratch) return pe_fail(err, PE_ERR_MEMORY, last, "no memory for a dense copy of %lld bytes", (long long)stride);
+    describe(r, &r->dense);
+    return PE_OK;
+}
+
+pe_status pe_rows_open_input(pe_context *ctx, struct pe_rows *r, const pe_tensor *t, pe_error *err) {
+    pe_status status = open_view(ctx, r, t, err);
+    if (status || !r->scratch) return status;
+    return pe_copy(ctx, &(pe_copy_args){t, &r->dense}, err);
+}
+
+pe_status pe_rows_open_output(pe_context *ctx, struct pe_rows *r, const pe_tensor *t, pe_error *err) {
+    return open_view(ctx, r, t, err);
+}
+
+pe_status pe_rows_close(pe_context *ctx, struct pe_rows *r, int copy_back, pe_error *err) {
+    pe_status status = PE_OK;
+    if (r->scratch && copy_back) status = pe_copy(ctx, &(pe_copy_args){&r->dense, r->origin}, err);
+    pe_free(ctx, r->scratch);
+    r->scratch = NULL;
+    return status;
+}

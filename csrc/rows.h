@@ -1,0 +1,35 @@
+/* A tensor as rows along its last axis, for kernels that want each row dense. */
+#ifndef PE_ROWS_H
+#define PE_ROWS_H
+
+#include "internal.h"
+
+struct pe_rows {
+    char *data;
+    int64_t count, n;         /* rows, elements of a row */
+    int outer;                /* collapsed outer axes */
+    int64_t size[PE_MAX_DIMS], stride[PE_MAX_DIMS];
+    const pe_tensor *origin;
+    pe_tensor dense;          /* view of scratch, where the origin's rows have gaps */
+    void *scratch;
+};
+
+/* t is float32 of one axis or more. Rows with gaps are copied to scratch memory: at once for an
+ * input, by pe_rows_close for an output. Every opened view is closed, also after errors. */
+pe_status pe_rows_open_input(pe_context *, struct pe_rows *, const pe_tensor *t, pe_error *);
+pe_status pe_rows_open_output(pe_context *, struct pe_rows *, const pe_tensor *t, pe_error *);
+pe_status pe_rows_close(pe_context *, struct pe_rows *, int copy_back, pe_error *);
+
+static inline float *pe_row(const struct pe_rows *r, int64_t index) {
+    char *at = r->data;
+    for (int i = r->outer - 1; i > 0; i--) {
+        at += index % r->size[i] * r->stride[i];
+        index /= r->size[i];
+    }
+    return (float *)(r->outer ? at + index * r->stride[0] : at);
+}
+
+/* rows of one chunk for pe_parallel_for, from the shape alone: about 16k elements */
+static inline int64_t pe_rows_grain(const struct pe_rows *r) { return r->n < 16384 ? 16384 / (r->n + 1) + 1 : 1; }
+
+#endif

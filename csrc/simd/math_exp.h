@@ -1,0 +1,97 @@
+/* exp and what is made of it; included by math.h. */
+#ifndef PE_SIMD_MATH_EXP_H
+#define PE_SIMD_MATH_EXP_H
+
+/* x = n ln2 + r with |r| <= ln2/2 (1 + 2^-20). The first part of ln2 has 15 bits, so its
+ * product with n (8 bits) is exact and the subtraction too, fused or not. Adding 1.5 2^23
+ * rounds to the nearest whole number. NaN stays NaN. For |x| < 180. */
+PE_INLINE vf pe_reduce_ln2(vf x, vf *n) {
+    vf magic = v_set(0x1.8p23f);
+    *n = v_fma(x, v_set(0x1.715476p+0f), magic) - magic;
+    vf r = v_fma(*n, v_set(-0x1.62e4p-1f), x);
+    return v_fma(*n, v_set(-0x1.7f7d1cp-20f), r);
+}
+
+/* exp(r) on |r| <= ln2/2: 1 + r + r^2 P(r), P of degree 4, 2^-28 off */
+PE_INLINE vf pe_exp_near0(vf r) {
+    return V_POLY(r, 1.0f, 1.0f, 0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558b4p-5f, 0x1.1239a0p-7f,
+                  0x1.6a495ep-10f);
+}
+
+/* expm1(r) on |r| <= ln2/2: r + r^2 P(r), P of degree 5, 2^-31 off in relative terms */
+PE_INLINE vf pe_expm1_near0(vf r) {
+    vf p = V_POLY(r, 0.5f, 0x1.555556p-3f, 0x1.5554f6p-5f, 0x1.111004p-7f, 0x1.6d3cacp-10f,
+                  0x1.a242e8p-13f);
+    return v_fma(r * r, p, r);
+}
+
+/* between two bounds; NaN passes */
+PE_INLINE vf pe_clamp(vf x, float low, float high) {
+    return v_greater(v_set(low), v_lesser(v_set(high), x));
+}
+
+/* 2^shift exp(x) for a whole number shift, |shift| <= 2: neither overflows nor rounds early */
+PE_INLINE vf pe_exp_shifted(vf x, float shift) {
+    vf n;
+    vf r = pe_reduce_ln2(pe_clamp(x, -106.0f, 92.0f), &n);
+    return v_ldexp(pe_exp_near0(r), shift == 0.0f ? n : n + v_set(shift));
+}
+
+/* e^x. Bound 1 ULP. Reduction by ln2 in two parts, degree 6 polynomial, one scaling. */
+PE_INLINE vf v_exp(vf x) { return pe_exp_shifted(x, 0.0f); }
+
+/* 2^x. Bound 1 ULP. x = n + f exactly, |f| <= 1/2; 2^f = 1 + f P(f), P of degree 5. */
+PE_INLINE vf v_exp2(vf x) {
+    x = pe_clamp(x, -152.0f, 129.0f);
+    vf n = v_round(x);
+    vf p = V_POLY(x - n, 1.0f, 0x1.62e430p-1f, 0x1.ebfbdcp-3f, 0x1.c6af7cp-5f, 0x1.3b2de0p-7f,
+                  0x1.5f082ep-10f, 0x1.416b52p-13f);
+    return v_ldexp(p, n);
+}
+
+/* e^x - 1. Bound 2 ULP. 2^n (expm1(r) + 1) - 1 as 2^n expm1(r) + (2^n - 1); at n = 128 half of
+ * it is computed, as 2^128 is no float. */
+PE_INLINE vf v_expm1(vf x) {
+    vf n;
+    vf r = pe_reduce_ln2(pe_clamp(x, -18.0f, 89.0f), &n);
+    vi top = (vi)(n > v_set(127.0f));
+    vf scale = v_frombits((v_toint(n) + 127 + top) << 23);
+    vf y = v_fma(scale, pe_expm1_near0(r), scale - v_set(1.0f));
+    return v_copysign(v_select(top, y + y, y), x);
+}
+
+/* 1 / (1 + e^-x). Bound 2 ULP. e = exp(-|x|) cannot overflow; 1/(1+e) or e/(1+e), so the
+ * left tail is as exact as the right one and reaches denormals. */
+PE_INLINE vf v_sigmoid(vf x) {
+    vf one = v_set(1.0f);
+    vf e = v_exp(-v_abs(x));
+    return v_select((vi)(x < v_set(0.0f)), e, one) / (one + e);
+}
+
+/* tanh. Bound 2 ULP. m / (m + 2) with m = expm1(2|x|), which from 9.1 on rounds to 1. */
+PE_INLINE vf v_tanh(vf x) {
+    vf n;
+    vf twice = v_lesser(v_set(20.0f), v_abs(x) + v_abs(x));
+    vf r = pe_reduce_ln2(twice, &n);
+    vf scale = v_ldexp(v_set(1.0f), n);
+    vf m = v_fma(scale, pe_expm1_near0(r), scale - v_set(1.0f));
+    return v_copysign(m / (m + v_set(2.0f)), x);
+}
+
+/* sinh. Bound 2 ULP. Below 1: x + x^3 P(x^2), P of degree 3. Above: h - 1/(4h) with
+ * h = e^|x| / 2, which overflows where sinh does. */
+PE_INLINE vf v_sinh(vf x) {
+    vf a = v_abs(x), z = x * x;
+    vf p = V_POLY(z, 0x1.555556p-3f, 0x1.1110e2p-7f, 0x1.a02156p-13f, 0x1.75a6f4p-19f);
+    vf half = pe_exp_shifted(a, -1.0f);
+    vf far = half - v_set(0.25f) / half;
+    return v_copysign(v_select((vi)(a < v_set(1.0f)), v_fma(z * a, p, a), far), x);
+}
+
+/* cosh. Bound 2 ULP. h + 1/(4h), h = e^|x| / 2. */
+PE_INLINE vf v_cosh(vf x) {
+    vf half = pe_exp_shifted(v_abs(x), -1.0f);
+    return half + v_set(0.25f) / half;
+}
+
+#endif

@@ -1,0 +1,39 @@
+# What Cython code may cimport: `from pyengine._core._core cimport Tensor`.
+from libc.stdint cimport int64_t, uint64_t
+from pyengine._core.capi cimport pe_tensor
+
+
+cdef class Storage:
+    cdef void *pointer          # the first byte
+    cdef size_t nbytes
+    cdef object owner           # None: the engine's own memory; else what keeps it alive
+    cdef readonly uint64_t version         # writes so far, by whomever
+    cdef readonly uint64_t recorded_writes # of these, writes that the tape knows
+    cdef readonly int64_t exports          # live writable exports: NumPy may write unseen
+    cdef readonly bint readonly
+
+
+cdef class Node:
+    cdef readonly str name
+    cdef int op                 # an elementwise row, or -1: `rule` is called
+    cdef object rule
+    cdef list edges             # per input: Node, leaf Tensor, or None (no gradient wanted)
+    cdef list edge_outputs      # per input: which output of that Node
+    cdef tuple shapes           # per input: its shape, for sums over broadcast axes
+    cdef list saved             # Saved or None
+    cdef readonly object meta
+    cdef readonly uint64_t sequence
+    cdef readonly int outputs
+    cdef bint released
+
+
+cdef class Tensor:
+    cdef pe_tensor view
+    cdef Storage storage
+    cdef Tensor grad_
+    cdef Node node
+    cdef int output             # which output of node this is
+    cdef bint leaf_requires_grad
+    cdef bint is_view
+    cdef uint64_t seen_writes   # storage.recorded_writes when this view was made
+    cdef object __weakref__

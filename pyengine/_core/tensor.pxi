@@ -1,0 +1,323 @@
+# Tensor: a typed, strided view of a Storage, and its place on the tape.
+
+@cython.freelist(512)
+@cython.final
+cdef class Tensor:
+    """A multidimensional array with a place on the tape. Made by `pyengine.tensor`, `from_numpy`,
+    `zeros`, ...; operations on it are the functions of `pyengine.ops`, most of them methods too."""
+
+    def __init__(self, *args, **kwargs):
+        raise TypeError("Tensor() is not called directly: use pyengine.tensor(...), from_numpy, zeros, ...")
+
+    @property
+    def shape(self):
+        """The sizes of the axes."""
+        return shape_of(&self.view)
+
+    @property
+    def ndim(self):
+        """The number of axes."""
+        return self.view.ndim
+
+    @property
+    def dtype(self):
+        """The element type."""
+        return DTYPES[self.view.dtype]
+
+    @property
+    def data_ptr(self):
+        """The address of the first element."""
+        return <size_t>self.view.data
+
+    @property
+    def storage_(self):
+        """The Storage below, shared by all views."""
+        return self.storage
+
+    def stride(self):
+        """Steps between neighbours along each axis, in elements."""
+        size = <int64_t>pe_dtype_size(self.view.dtype)
+        return tuple([self.view.strides[i] // size for i in range(self.view.ndim)])
+
+    def numel(self):
+        """The number of elements."""
+        return numel(&self.view)
+
+    def dim(self):
+        """The number of axes."""
+        return self.view.ndim
+
+    def size(self, dim=None):
+        """The shape, or the size of axis dim."""
+        if dim is None:
+            return shape_of(&self.view)
+        return self.view.shape[axis_of(dim, self.view.ndim, "size")]
+
+    def element_size(self):
+        """Bytes of one element."""
+        return pe_dtype_size(self.view.dtype)
+
+    def is_contiguous(self):
+        """True when the elements lie row-major without gaps."""
+        return is_row_major(&self.view)
+
+    def is_floating_point(self):
+        """True for float dtypes."""
+        return self.view.dtype <= PE_FLOAT16
+
+    def __len__(self):
+        if self.view.ndim == 0:
+            raise TypeError("len() of a tensor without axes")
+        return self.view.shape[0]
+
+    def __bool__(self):
+        if numel(&self.view) != 1:
+            raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous")
+        return bool(self.item())
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __index__(self):
+        if self.view.dtype <= PE_FLOAT16 or numel(&self.view) != 1:
+            raise TypeError("only an integer tensor of one element can be an index")
+        return int(self.item())
+
+    def __hash__(self):
+        return <size_t><PyObject *>self >> 4
+
+    def __iter__(self):
+        if self.view.ndim == 0:
+            raise TypeError("iteration over a tensor without axes")
+        return iter([self[i] for i in range(self.view.shape[0])])
+
+    @property
+    def version(self):
+        """How often the memory below has been written."""
+        return self.storage.version
+
+    # ---- the tape ----
+
+    @property
+    def requires_grad(self):
+        """True when gradients flow to this tensor."""
+        return self.leaf_requires_grad or self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, bint value):
+        self.requires_grad_(value)
+
+    def requires_grad_(self, bint value=True):
+        """Asks for a gradient (leaf tensors only). Returns self."""
+        if self.node is not None:
+            if not value:
+                raise RuntimeError("requires_grad_: only leaf tensors can change it; use detach()")
+            return self
+        if value and self.view.dtype != PE_FLOAT32:
+            raise TypeError(f"requires_grad_: float32 tensors only, got {self.dtype.name}")
+        self.leaf_requires_grad = value
+        return self
+
+    @property
+    def is_leaf(self):
+        """True when no recorded operation made this tensor."""
+        return self.node is None
+
+    @property
+    def grad_fn(self):
+        """The recorded operation that made this tensor, or None."""
+        return self.node
+
+    @property
+    def grad(self):
+        """The gradient accumulated by backward(), or None."""
+        return self.grad_
+
+    @grad.setter
+    def grad(self, value):
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad must be a Tensor or None, got {type(value).__name__}")
+            if not same_shape(&(<Tensor>value).view, &self.view) or (<Tensor>value).view.dtype != self.view.dtype:
+                raise ValueError(f"grad of shape {value.shape} and {value.dtype.name} does not fit a tensor "
+                                 f"of shape {self.shape} and {self.dtype.name}")
+        self.grad_ = value
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False):
+        """Adds d(self)/d(leaf) to the .grad of every leaf below (times gradient, 1 for a scalar)."""
+        backward([self], [gradient], create_graph if retain_graph is None else retain_graph, create_graph)
+
+    def detach(self):
+        """The same values, off the tape; memory is shared."""
+        return alias(self)
+
+    # ---- to Python ----
+
+    def item(self):
+        """The one element as a Python number."""
+        if numel(&self.view) != 1:
+            raise ValueError(f"item: one element needed, got shape {self.shape}")
+        return read_element(&self.view)
+
+    def tolist(self):
+        """Nested lists of Python numbers."""
+        return self.detach().numpy().tolist() if self.view.dtype != PE_BFLOAT16 else self.float().tolist()
+
+    def numpy(self):
+        """A NumPy array on the same memory (bfloat16 as uint16)."""
+        if self.requires_grad:
+            raise RuntimeError("numpy: this tensor requires grad; use x.detach().numpy()")
+        return numpy_view(self)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        export_buffer(self, buffer, flags)
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        release_buffer(self, buffer)
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """A DLPack capsule on the same memory (protocol of the Python array API)."""
+        if copy:
+            return to_dlpack(clone(self))
+        return to_dlpack(self)
+
+    def __dlpack_device__(self):
+        """(1, 0): the CPU."""
+        return (1, 0)
+
+    def __repr__(self):
+        return tensor_text(self)
+
+    def __reduce__(self):
+        return from_pickle, (self.detach().numpy().copy(), self.dtype.name, self.leaf_requires_grad)
+
+    def __deepcopy__(self, memo):
+        if self.node is not None:
+            raise RuntimeError("deepcopy: only leaf tensors; use x.detach().clone()")
+        cdef Tensor t = clone(alias(self))
+        t.leaf_requires_grad = self.leaf_requires_grad
+        if self.grad_ is not None:
+            t.grad_ = clone(self.grad_)
+        memo[id(self)] = t
+        return t
+
+    # ---- views and elements ----
+
+    def __getitem__(self, index):
+        return get_item(self, index)
+
+    def __setitem__(self, index, value):
+        set_item(self, index, value)
+
+    # ---- operators: rows of the table ----
+
+    def __add__(self, other):
+        return binary(OP_ADD, self, other)
+
+    def __radd__(self, other):
+        return binary(OP_ADD, other, self)
+
+    def __sub__(self, other):
+        return binary(OP_SUB, self, other)
+
+    def __rsub__(self, other):
+        return binary(OP_SUB, other, self)
+
+    def __mul__(self, other):
+        return binary(OP_MUL, self, other)
+
+    def __rmul__(self, other):
+        return binary(OP_MUL, other, self)
+
+    def __truediv__(self, other):
+        return binary(OP_DIV, self, other)
+
+    def __rtruediv__(self, other):
+        return binary(OP_DIV, other, self)
+
+    def __pow__(self, other, modulo):
+        return binary(OP_POW, self, other)
+
+    def __rpow__(self, other, modulo):
+        return binary(OP_POW, other, self)
+
+    def __neg__(self):
+        return elementwise(OP_NEG, self)
+
+    def __abs__(self):
+        return elementwise(OP_ABS, self)
+
+    def __matmul__(self, other):
+        return matmul(self, other)
+
+    def __rmatmul__(self, other):
+        return matmul(other, self)
+
+    def __eq__(self, other):
+        return binary(OP_EQ, self, other)
+
+    def __ne__(self, other):
+        return binary(OP_NE, self, other)
+
+    def __lt__(self, other):
+        return binary(OP_LT, self, other)
+
+    def __le__(self, other):
+        return binary(OP_LE, self, other)
+
+    def __gt__(self, other):
+        return binary(OP_GT, self, other)
+
+    def __ge__(self, other):
+        return binary(OP_GE, self, other)
+
+    def __iadd__(self, other):
+        return binary_into(OP_ADD, self, other)
+
+    def __isub__(self, other):
+        return binary_into(OP_SUB, self, other)
+
+    def __imul__(self, other):
+        return binary_into(OP_MUL, self, other)
+
+    def __itruediv__(self, other):
+        return binary_into(OP_DIV, self, other)
+
+    def __invert__(self):
+        return elementwise(OP_NOT, self)
+
+    def __and__(self, other):
+        return binary(OP_AND, self, other)
+
+    def __or__(self, other):
+        return binary(OP_OR, self, other)
+
+    def __xor__(self, other):
+        return binary(OP_XOR, self, other)
+
+
+cdef Tensor alias(Tensor x):
+    """The same memory, off the tape."""
+    cdef Tensor t = Tensor.__new__(Tensor)
+    t.view = x.view
+    t.storage = x.storage
+    t.seen_writes = x.storage.recorded_writes
+    return t
+
+
+cdef Tensor clone(Tensor x):
+    """A copy with memory of its own, in x's memory format; off the tape."""
+    cdef Tensor out = empty_like(&x.view, x.view.dtype)
+    copy_into(&x.view, &out.view)
+    return out
+
+
+def add_method(str name, function):
+    """Makes `function` a method of Tensor: ops are written once and used both ways."""
+    if name in (<dict><object>(<PyTypeObject *>Tensor).tp_dict):
+        raise ValueError(f"Tensor has a method {name} already")
+    (<dict><object>(<PyTypeObject *>Tensor).tp_dict)[name] = function
+    PyType_Modified(<PyTypeObject *>Tensor)

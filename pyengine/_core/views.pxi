@@ -1,0 +1,253 @@
+# Views: new shapes and strides over the same memory. No element is touched.
+
+cdef int axis_of(object dim, int ndim, str what) except -1:
+    """dim as 0 .. ndim-1; negative ones count from the end."""
+    cdef int64_t d = dim
+    if d < -ndim or d >= ndim:
+        raise IndexError(f"{what}: axis {d} is out of range for {ndim} axes")
+    return <int>(d + ndim if d < 0 else d)
+
+
+cdef Tensor view_of(Tensor x):
+    """A new view like x, not yet recorded; the caller changes its shape and strides."""
+    cdef Tensor t = alias(x)
+    t.is_view = True
+    return t
+
+
+def permute(Tensor x, dims):
+    """x with its axes in the order dims."""
+    dims = tuple(dims)
+    cdef int i, axis, n = x.view.ndim
+    cdef uint32_t seen = 0
+    cdef Tensor out = view_of(x)
+    if len(dims) != n:
+        raise ValueError(f"permute: dims {dims} must name each axis of shape {x.shape} once")
+    for i in range(n):
+        axis = axis_of(dims[i], n, "permute")
+        if seen >> axis & 1:
+            raise ValueError(f"permute: dims {dims} name axis {axis} twice")
+        seen |= 1u << axis
+        out.view.shape[i] = x.view.shape[axis]
+        out.view.strides[i] = x.view.strides[axis]
+    if wants_grad1(x):
+        record1(out, "permute", x, None, dims)
+    return out
+
+
+def transpose(Tensor x, dim0, dim1):
+    """x with the axes dim0 and dim1 exchanged."""
+    cdef int a = axis_of(dim0, x.view.ndim, "transpose"), b = axis_of(dim1, x.view.ndim, "transpose")
+    dims = list(range(x.view.ndim))
+    dims[a], dims[b] = dims[b], dims[a]
+    return permute(x, dims)
+
+
+cdef bint restride(const pe_tensor *v, pe_tensor *out) noexcept:
+    """Strides for out.shape over v's memory, where they exist without a copy."""
+    cdef int64_t size[8]
+    cdef int64_t stride[8]
+    cdef int n = 0, i, j, first
+    cdef int64_t have, want, step
+    for i in range(v.ndim):  # axes of size 1 do not matter
+        if v.shape[i] != 1:
+            size[n], stride[n] = v.shape[i], v.strides[i]
+            n += 1
+    for j in range(out.ndim):
+        out.strides[j] = <int64_t>pe_dtype_size(v.dtype)
+    if numel(v) <= 1:
+        return True
+    i = j = 0
+    while i < n:
+        while out.shape[j] == 1:
+            j += 1
+        # the smallest groups of axes, old and new, with the same number of elements
+        have, want, first = size[i], out.shape[j], j
+        while have != want:
+            if have < want:
+                if stride[i] != size[i + 1] * stride[i + 1]:
+                    return False
+                i += 1
+                have *= size[i]
+            else:
+                j += 1
+                want *= out.shape[j]
+        step = stride[i]
+        while j >= first:
+            out.strides[j] = step
+            step *= out.shape[j]
+            j -= 1
+        # past this group
+        want = 1
+        j = first
+        while want != have:
+            want *= out.shape[j]
+            j += 1
+        i += 1
+    return True
+
+
+cdef int resolve_shape(Tensor x, object shape, pe_tensor *out, str what) except -1:
+    """Reads shape (one -1 allowed) into out; checks that it holds x's elements."""
+    cdef int64_t total = numel(&x.view), known = 1
+    cdef int unknown = -1, n = 0
+    shape = tuple(shape)
+    for size in shape:
+        if n == PE_MAX_DIMS:
+            raise ValueError(f"{what}: at most {PE_MAX_DIMS} axes, got {shape}")
+        out.shape[n] = size
+        if out.shape[n] == -1 and unknown < 0:
+            unknown = n
+        elif out.shape[n] < 0:
+            raise ValueError(f"{what}: invalid shape {shape}")
+        else:
+            if out.shape[n] > 1 and known > <int64_t>(1 << 62) // out.shape[n]:
+                raise ValueError(f"{what}: shape {shape} is too large for {total} elements")
+            known *= out.shape[n]
+        n += 1
+    if unknown >= 0:
+        if known == 0 or total % known:
+            raise ValueError(f"{what}: shape {shape} does not fit {total} elements of shape {x.shape}")
+        out.shape[unknown] = total // known
+        known = total
+    if known != total:
+        raise ValueError(f"{what}: shape {shape} does not fit {total} elements of shape {x.shape}")
+    out.ndim = n
+    return 0
+
+
+def view(Tensor x, shape):
+    """x's memory with another shape; an error where that needs a copy."""
+    cdef Tensor out = view_of(x)
+    resolve_shape(x, shape, &out.view, "view")
+    if not restride(&x.view, &out.view):
+        raise ValueError(f"view: shape {tuple(shape)} is no view of shape {x.shape} with strides {x.stride()}; "
+                         "use reshape")
+    if wants_grad1(x):
+        record1(out, "reshape", x, None, shape_of(&x.view))
+    return out
+
+
+def reshape(Tensor x, shape):
+    """x with another shape: a view where possible, else a copy."""
+    cdef Tensor out = view_of(x)
+    resolve_shape(x, shape, &out.view, "reshape")
+    if not restride(&x.view, &out.view):
+        fill_row_major(&out.view, "reshape")
+        flat = out.view
+        out = new_tensor(&flat)
+        flat = x.view
+        fill_row_major(&flat, "reshape")
+        flat.data = out.view.data
+        copy_into(&x.view, &flat)
+    if wants_grad1(x):
+        record1(out, "reshape", x, None, shape_of(&x.view))
+    return out
+
+
+def expand(Tensor x, shape):
+    """x broadcast to shape (-1 keeps a size) with steps of zero; no memory is used."""
+    shape = tuple(shape)
+    cdef Tensor out = view_of(x)
+    cdef int n = len(shape), lead = n - x.view.ndim, i
+    cdef int64_t size
+    if lead < 0 or n > PE_MAX_DIMS:
+        raise ValueError(f"expand: shape {shape} does not extend shape {x.shape}")
+    out.view.ndim = n
+    for i in range(n):
+        size = shape[i]
+        if i < lead:
+            if size < 0:
+                raise ValueError(f"expand: shape {shape} does not extend shape {x.shape}")
+            out.view.shape[i], out.view.strides[i] = size, 0
+            continue
+        if size == -1 or size == x.view.shape[i - lead]:
+            out.view.shape[i], out.view.strides[i] = x.view.shape[i - lead], x.view.strides[i - lead]
+        elif x.view.shape[i - lead] == 1 and size >= 0:
+            out.view.shape[i], out.view.strides[i] = size, 0
+        else:
+            raise ValueError(f"expand: shape {shape} does not extend shape {x.shape} at axis {i}")
+    if wants_grad1(x):
+        record1(out, "expand", x, None, shape_of(&x.view))
+    return out
+
+
+cdef bint basic_index(object index) except -1:
+    """True when index is made of ints, slices, ... and None: a view."""
+    for part in index:
+        if part is None or part is Ellipsis or isinstance(part, slice):
+            continue
+        if isinstance(part, bool) or isinstance(part, Tensor) or not hasattr(part, "__index__") \
+                or getattr(part, "ndim", 0):
+            return False
+    return True
+
+
+cdef Tensor slice_view(Tensor x, tuple index):
+    """The view that a basic index names; not recorded."""
+    cdef Tensor out = view_of(x)
+    cdef int used = 0, axis = 0, n = 0, k
+    cdef int64_t i, size, start, stop, step
+    cdef char *data = <char *>x.view.data
+    for part in index:
+        used += part is not None and part is not Ellipsis
+    if used > x.view.ndim:
+        raise IndexError(f"index: {used} indices for shape {x.shape}")
+    if Ellipsis not in index:
+        index = index + (Ellipsis,)
+    for part in index:
+        if part is Ellipsis:
+            for k in range(x.view.ndim - used):
+                out.view.shape[n], out.view.strides[n] = x.view.shape[axis], x.view.strides[axis]
+                n, axis = n + 1, axis + 1
+            used = x.view.ndim
+        elif part is None:
+            if n == PE_MAX_DIMS:
+                raise IndexError(f"index: more than {PE_MAX_DIMS} axes")
+            out.view.shape[n], out.view.strides[n] = 1, <int64_t>pe_dtype_size(x.view.dtype)
+            n += 1
+        elif isinstance(part, slice):
+            start, stop, step = part.indices(x.view.shape[axis])
+            if step < 1:
+                raise ValueError(f"index: step must be positive, got {part}; use flip")
+            size = (stop - start + step - 1) // step if stop > start else 0
+            if size:
+                data += start * x.view.strides[axis]
+            out.view.shape[n], out.view.strides[n] = size, x.view.strides[axis] * step
+            n, axis = n + 1, axis + 1
+        else:
+            i, size = part.__index__(), x.view.shape[axis]
+            if i < -size or i >= size:
+                raise IndexError(f"index {i} is out of range for axis {axis} of shape {x.shape}")
+            data += (i + size if i < 0 else i) * x.view.strides[axis]
+            axis += 1
+    out.view.ndim, out.view.data = n, data
+    return out
+
+
+cdef object get_item(Tensor x, object index):
+    if not isinstance(index, tuple):
+        index = (index,)
+    if not basic_index(index):
+        return fallbacks["index"](x, index)
+    cdef Tensor out = slice_view(x, index)
+    if wants_grad1(x):
+        record1(out, "slice", x, None, (shape_of(&x.view), index))
+    return out
+
+
+cdef int set_item(Tensor x, object index, object value) except -1:
+    if not isinstance(index, tuple):
+        index = (index,)
+    if not basic_index(index):
+        fallbacks["index_put"](x, index, value)
+        return 0
+    cdef Tensor target = slice_view(x, index)
+    cdef Tensor source = as_tensor(value, x.view.dtype)
+    writable(x, "index assignment")
+    if grad_mode() and (x.requires_grad or source.requires_grad):
+        raise RuntimeError("index assignment is not recorded on the tape: build the result with where or cat, "
+                           "or assign under no_grad()")
+    copy_into(&source.view, &target.view)
+    x.storage.version += 1
+    return 0

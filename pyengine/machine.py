@@ -1,0 +1,50 @@
+"""The machine: what was found, how many threads, how much memory."""
+
+from pyengine import _core
+
+__all__ = ["get_num_threads", "memory_stats", "num_threads", "set_memory_cap", "set_num_threads", "show_config",
+           "trim"]  # fmt: skip
+
+get_num_threads = _core.get_num_threads
+set_num_threads = _core.set_num_threads
+memory_stats = _core.memory_stats
+set_memory_cap = _core.set_memory_cap
+trim = _core.trim
+
+
+class num_threads:  # noqa: N801 (reads like a word)
+    """`with num_threads(n):` lets calls use up to n threads inside (in the whole process)."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.before: list[int] = []
+
+    def __enter__(self) -> None:
+        self.before.append(_core.get_num_threads())
+        _core.set_num_threads(self.n)
+
+    def __exit__(self, *exc) -> None:
+        _core.set_num_threads(self.before.pop())
+
+
+def show_config() -> None:
+    """Prints what was found on this machine and what was chosen."""
+    import platform
+    import sys
+
+    found, memory = _core.machine_info(), _core.memory_stats()
+    quota = f"{found['cpus_quota']:g} CPUs" if found["cpus_quota"] else "none"
+    rows = [
+        ("pyengine", f"{_core.__version__} on Python {platform.python_version()}, {platform.machine()}"),
+        ("processor", found["cpu"] or platform.processor() or "unknown"),
+        ("instructions", f"{found['isa']} (best here: {found['isa_best']}; PYENGINE_ISA lowers it to one of "
+                         f"{', '.join(found['isa_levels'])})"),
+        ("caches", f"L1d {found['l1d'] >> 10} KiB, L2 {found['l2'] >> 10} KiB, L3 {found['l3'] >> 20} MiB"),
+        ("processors", f"{found['cpus_online']} online, {found['cpus_affinity']} allowed, quota {quota}"),
+        ("threads", f"{_core.get_num_threads()} (default {found['threads_default']}; PYENGINE_NUM_THREADS, "
+                    "set_num_threads)"),
+        ("memory", f"{memory['in_use'] >> 20} MiB in use, {memory['cached'] >> 20} MiB cached of at most "
+                   f"{memory['cap'] >> 20}"),
+    ]  # fmt: skip
+    for name, text in rows:
+        sys.stdout.write(f"{name:13}{text}\n")

@@ -1,0 +1,21 @@
+"""Every operation by name. Most are methods of Tensor too."""
+
+from pyengine.ops import fallback as _fallback  # noqa: F401 (registers what rests on NumPy)
+from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like, zeros, zeros_like
+from pyengine.ops.elementwise import *  # noqa: F403
+from pyengine.ops.product import linear, matmul
+from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm
+from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var  # noqa: A004
+from pyengine.ops.shape import (
+    cat,
+    expand,
+    flatten,
+    permute,
+    reshape,
+    squeeze,
+    stack,
+    transpose,
+    unsqueeze,
+    view,
+)
+from pyengine.ops.softmax import cross_entropy, l1_loss, log_softmax, mse_loss, softmax

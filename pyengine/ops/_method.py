@@ -1,0 +1,30 @@
+"""How an operation becomes a method of Tensor: it is written once and used both ways."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pyengine import _core
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def method(function: F) -> F:
+    """Makes `function(x, ...)` callable as `x.function(...)` too."""
+    _core.add_method(function.__name__, function)
+    return function
+
+
+def rule(name: str) -> Callable[[F], F]:
+    """Registers the derivative of operation `name`: function(node, grad) gives one gradient an input.
+    It is written in operations on tensors, so that it can be differentiated itself."""
+
+    def register(function: F) -> F:
+        _core.set_rule(name, function)
+        return function
+
+    return register
+
+
+def sizes(args: tuple) -> tuple:
+    """f(2, 3) and f((2, 3)) mean the same shape."""
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args

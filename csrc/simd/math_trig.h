@@ -56,14 +56,16 @@ PE_INLINE vf pe_reduce_pi(vf a, vi *quarter, vf *rest) {
     vf lost = v_fma_exact(n, v_set(0x1.777a5cp-25f), coarse - r);
     *rest = v_fma(n, v_set(0x1.ee59dap-50f), lost);
     *quarter = v_bits(shifted);
-    if (__builtin_expect(v_any(~(vi)(a <= v_set(1e5f))), 0)) {
+    vi large = ~(vi)(a <= v_set(1e5f));
+    if (__builtin_expect(v_any(large), 0)) {
+        /* only the large lanes: the bits of an element must not depend on its neighbours */
         float lanes[VL];
         int32_t quarters[VL];
         v_store(lanes, a);
         pe_reduce_large(lanes, lanes, quarters);
-        *quarter = v_loadi(quarters);
-        *rest = v_set(0.0f);
-        return v_load(lanes);
+        *quarter = (v_loadi(quarters) & large) | (*quarter & ~large);
+        *rest = v_select(large, v_set(0.0f), *rest);
+        return v_select(large, v_load(lanes), r);
     }
     return r;
 }

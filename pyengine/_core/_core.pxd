@@ -7,9 +7,10 @@ cdef class Storage:
     cdef void *pointer          # the first byte
     cdef size_t nbytes
     cdef object owner           # None: the engine's own memory; else what keeps it alive
-    cdef readonly uint64_t version         # writes so far, by whomever
-    cdef readonly uint64_t recorded_writes # of these, writes that the tape knows
+    cdef readonly uint64_t version         # writes by our operations so far
+    cdef readonly uint64_t recorded_writes # of these, the recorded ones
     cdef readonly int64_t exports          # live writable exports: NumPy may write unseen
+    cdef readonly uint64_t unseen_writes   # exports that ended: whoever held them may have written
     cdef readonly bint readonly
 
 

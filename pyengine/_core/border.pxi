@@ -237,7 +237,7 @@ cdef int export_buffer(Tensor x, Py_buffer *buffer, int flags) except -1:
 cdef int release_buffer(Tensor x, Py_buffer *buffer) except -1:
     if not buffer.readonly:
         x.storage.exports -= 1
-        x.storage.version += 1  # whoever held it may have written
+        x.storage.unseen_writes += 1
     return 0
 
 

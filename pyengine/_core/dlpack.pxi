@@ -47,7 +47,7 @@ cdef dict DL_CODES = {code: pair for pair, code in DL_TYPES.items()}
 cdef void release_exported(DLManagedTensor *managed) noexcept with gil:
     cdef Tensor x = <Tensor>managed.manager_ctx
     x.storage.exports -= 1
-    x.storage.version += 1
+    x.storage.unseen_writes += 1
     Py_DECREF(x)
     pe_free(context, managed)
 

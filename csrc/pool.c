@@ -129,7 +129,7 @@ static struct pe_job *take_job(struct pe_pool *pool) {
 /* Spinning workers cost nothing; sleepers and new threads cost a system call each. */
 static void invite_workers(struct pe_pool *pool, int wanted, int room) {
     int missing = wanted < room ? wanted : room;
-    missing -= atomic_load_explicit(&pool->spinners, memory_order_relaxed);
+    missing -= atomic_load(&pool->spinners);
     if (missing > 0)
         missing -= pe_wake_workers(pool, missing);
     if (missing > 0 && atomic_load_explicit(&pool->workers, memory_order_relaxed) + 1 <
@@ -140,17 +140,9 @@ static void invite_workers(struct pe_pool *pool, int wanted, int room) {
 static void wait_for_helpers(struct pe_pool *pool, struct pe_job *job) {
     int spin_ns = atomic_load_explicit(&pool->spin_ns, memory_order_relaxed);
     uint64_t state = atomic_load_explicit(&job->state, memory_order_acquire), deadline = 0;
-    for (unsigned looks = 1; pe_job_workers(state) && spin_ns; looks++) {
-        pe_cpu_relax();
+    unsigned looks = 0;
+    while (pe_job_workers(state) && spin_ns && pe_spin_once(&looks, &deadline, spin_ns))
         state = atomic_load_explicit(&job->state, memory_order_acquire);
-        if (looks % 32)
-            continue;
-        uint64_t now = pe_now_ns();
-        if (!deadline)
-            deadline = now + (uint64_t)spin_ns;
-        if (now > deadline)
-            break;
-    }
     if (!pe_job_workers(state))
         return;
     uint32_t seen = atomic_load(&job->finished); /* before the bit: the last worker changes it after */
@@ -195,7 +187,7 @@ static void run_shared(struct pe_pool *pool, struct pe_job *job, const struct pe
     int active = 1 + atomic_fetch_add(&pool->active, 1);
     int room = atomic_load_explicit(&pool->threads, memory_order_relaxed) - active;
     atomic_store_explicit(&job->state, pe_job_open(threads - 1, claims), memory_order_release);
-    atomic_fetch_or_explicit(&pool->open_jobs, bit, memory_order_release);
+    atomic_fetch_or(&pool->open_jobs, bit); /* before looking at spinners: see sleep_until_ticket */
     invite_workers(pool, threads - 1, room);
 
     for (;;) {

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 
-enum { STACK_BYTES = 1 << 20, LOOKS_PER_CLOCK = 32 };
+enum { STACK_BYTES = 1 << 20 };
 
 /* One more thread computing, unless the budget is used up. */
 static int take_budget(struct pe_pool *pool) {
@@ -79,30 +79,34 @@ static int is_surplus(struct pe_pool *pool) {
 /* 1: some job was helped; 0: time to sleep. */
 static int look_for_work(struct pe_pool *pool) {
     uint64_t deadline = 0;
-    for (unsigned looks = 1;; looks++) {
+    unsigned looks = 0;
+    for (;;) {
         uint64_t open = atomic_load_explicit(&pool->open_jobs, memory_order_relaxed);
         for (; open; open &= open - 1)
             if (help(pool, __builtin_ctzll(open)))
                 return 1;
         int spin_ns = atomic_load_explicit(&pool->spin_ns, memory_order_relaxed);
-        if (!spin_ns)
-            return 0;
-        pe_cpu_relax();
-        if (looks % LOOKS_PER_CLOCK)
-            continue;
-        uint64_t now = pe_now_ns();
-        if (!deadline)
-            deadline = now + (uint64_t)spin_ns;
-        if (now > deadline || is_surplus(pool))
+        if (!spin_ns || !pe_spin_once(&looks, &deadline, spin_ns) || is_surplus(pool))
             return 0;
     }
+}
+
+static int work_in_sight(struct pe_pool *pool) {
+    if (atomic_load(&pool->active) >= atomic_load(&pool->threads))
+        return 0;
+    for (uint64_t open = atomic_load(&pool->open_jobs); open; open &= open - 1)
+        if (joinable(atomic_load(&pool->jobs[__builtin_ctzll(open)].state)))
+            return 1;
+    return 0;
 }
 
 static void sleep_until_ticket(struct pe_pool *pool) {
     atomic_fetch_sub(&pool->spinners, 1);
     atomic_fetch_add(&pool->sleepers, 1);
-    /* pe_set_num_threads may have looked for sleepers just before: then the surplus ends through us */
-    if (is_surplus(pool))
+    /* A caller that opened its job before the two lines above took this worker for a spinner and woke
+     * nobody, and pe_set_num_threads may have looked for sleepers just before: nothing is lost if we
+     * look once more now. */
+    if (is_surplus(pool) || work_in_sight(pool))
         pe_wake_workers(pool, 1);
     for (;;) {
         uint32_t tickets = atomic_load(&pool->tickets);

@@ -30,6 +30,11 @@ PE_INLINE vf pe_clamp(vf x, float low, float high) {
     return v_greater(v_set(low), v_lesser(v_set(high), x));
 }
 
+/* 2^n for a whole number n in [-126, 127], by its bits */
+PE_INLINE vf pe_power_of_2(vf n) {
+    return v_frombits((v_bits(n + v_set(0x1.8p23f)) << 23) + v_bits(v_set(1.0f)));
+}
+
 /* 2^shift exp(x) for a whole number shift, |shift| <= 2: neither overflows nor rounds early */
 PE_INLINE vf pe_exp_shifted(vf x, float shift) {
     vf n;
@@ -40,13 +45,18 @@ PE_INLINE vf pe_exp_shifted(vf x, float shift) {
 /* e^x. Bound 1 ULP. Reduction by ln2 in two parts, degree 6 polynomial, one scaling. */
 PE_INLINE vf v_exp(vf x) { return pe_exp_shifted(x, 0.0f); }
 
-/* 2^x. Bound 1 ULP. x = n + f exactly, |f| <= 1/2; 2^f = 1 + f P(f), P of degree 5. */
+/* 2^f on |f| <= 1/2: 1 + f P(f), P of degree 5 */
+PE_INLINE vf pe_exp2_near0(vf f) {
+    vf p = V_POLY(f, 0x1.62e430p-1f, 0x1.ebfbdcp-3f, 0x1.c6af7cp-5f, 0x1.3b2de0p-7f, 0x1.5f082ep-10f,
+                  0x1.416b52p-13f);
+    return v_fma(f, p, v_set(1.0f));
+}
+
+/* 2^x. Bound 1 ULP. x = n + f exactly, |f| <= 1/2. */
 PE_INLINE vf v_exp2(vf x) {
     x = pe_clamp(x, -152.0f, 129.0f);
     vf n = v_round(x);
-    vf p = V_POLY(x - n, 1.0f, 0x1.62e430p-1f, 0x1.ebfbdcp-3f, 0x1.c6af7cp-5f, 0x1.3b2de0p-7f,
-                  0x1.5f082ep-10f, 0x1.416b52p-13f);
-    return v_ldexp(p, n);
+    return v_ldexp(pe_exp2_near0(x - n), n);
 }
 
 /* e^x - 1. Bound 2 ULP. 2^n (expm1(r) + 1) - 1 as 2^n expm1(r) + (2^n - 1); at n = 128 half of
@@ -55,27 +65,29 @@ PE_INLINE vf v_expm1(vf x) {
     vf n;
     vf r = pe_reduce_ln2(pe_clamp(x, -18.0f, 89.0f), &n);
     vi top = (vi)(n > v_set(127.0f));
-    vf scale = v_frombits((v_toint(n) + 127 + top) << 23);
+    vf scale = pe_power_of_2(v_lesser(v_set(127.0f), n));
     vf y = v_fma(scale, pe_expm1_near0(r), scale - v_set(1.0f));
     return v_copysign(v_select(top, y + y, y), x);
 }
 
-/* 1 / (1 + e^-x). Bound 2 ULP. e = exp(-|x|) cannot overflow; 1/(1+e) or e/(1+e), so the
- * left tail is as exact as the right one and reaches denormals. */
+/* 1 / (1 + e^-x). Bound 2 ULP. e = exp(-|x|) cannot overflow. With s = e/(1+e): 1 - s to the
+ * right; to the left s, taken as e - e s, where the roundings of the quotient count for less
+ * and denormals survive. */
 PE_INLINE vf v_sigmoid(vf x) {
     vf one = v_set(1.0f);
     vf e = v_exp(-v_abs(x));
-    return v_select((vi)(x < v_set(0.0f)), e, one) / (one + e);
+    vf side = v_select((vi)(x < v_set(0.0f)), e, one);
+    return v_fma(-side, e / (one + e), side);
 }
 
-/* tanh. Bound 2 ULP. m / (m + 2) with m = expm1(2|x|), which from 9.1 on rounds to 1. */
+/* tanh. Bound 2.3 ULP. m / (m + 2) with m = expm1(2|x|), from 9.1 on it rounds to 1. Below 0.4
+ * the same of -|x|: there m + 2 is under 2 and rounds half as coarsely. */
 PE_INLINE vf v_tanh(vf x) {
-    vf n;
-    vf twice = v_lesser(v_set(20.0f), v_abs(x) + v_abs(x));
-    vf r = pe_reduce_ln2(twice, &n);
-    vf scale = v_ldexp(v_set(1.0f), n);
+    vf a = v_lesser(v_set(10.0f), v_abs(x)), two = v_set(2.0f), n;
+    vf r = pe_reduce_ln2(a * v_select((vi)(a < v_set(0.4f)), -two, two), &n);
+    vf scale = pe_power_of_2(n);
     vf m = v_fma(scale, pe_expm1_near0(r), scale - v_set(1.0f));
-    return v_copysign(m / (m + v_set(2.0f)), x);
+    return v_copysign(m / (m + two), x);
 }
 
 /* sinh. Bound 2 ULP. Below 1: x + x^3 P(x^2), P of degree 3. Above: h - 1/(4h) with

@@ -2,9 +2,9 @@
 #ifndef PE_SIMD_MATH_POW_H
 #define PE_SIMD_MATH_POW_H
 
-/* 1 / sqrt(x). Bound 1 ULP. The quotient and what the root's own rounding took: with
- * lost = x - root^2, 1/sqrt(x) = q - q^3 lost / 2. */
-PE_INLINE vf v_rsqrt(vf x) {
+/* 1/sqrt(x) from the quotient q and what the root's own rounding took: with lost = x - root^2
+ * it is q - q^3 lost / 2. For x over 2^-100, where lost is no denormal. */
+PE_INLINE vf pe_rsqrt_normal(vf x) {
     vf root = v_sqrt(x), q = v_set(1.0f) / root;
     vf lost = v_fma_exact(-root, root, x);
     vf better = v_fma(lost * q * q * v_set(-0.5f), q, q);
@@ -12,9 +12,20 @@ PE_INLINE vf v_rsqrt(vf x) {
     return v_select(fine, better, q);
 }
 
+/* 1 / sqrt(x). Bound 1 ULP. Small numbers are scaled by 2^64 first. */
+PE_INLINE vf v_rsqrt(vf x) {
+    vi small = (vi)(x < v_set(0x1p-100f));
+    if (__builtin_expect(v_any(small), 0)) {
+        vf y = pe_rsqrt_normal(v_select(small, x * v_set(0x1p64f), x));
+        return v_select(small, y * v_set(0x1p32f), y);
+    }
+    return pe_rsqrt_normal(x);
+}
+
 /* log2 of 2^extra a as high + *low, about 2^-33 off in relative terms; a normal, positive.
  * a = 2^n (1 + f), s = f / (2 + f) with its rest, log2(1+f) = (2 log2 e) s + s^3 P(s^2) with P
- * of degree 2 (s < 0.172); the first product and the sums keep their roundings in low. */
+ * of degree 2 (s < 0.172); the first product and the sums keep their roundings in low, and the
+ * rest of s counts with the slope there, c (1 + s^2). */
 PE_INLINE vf pe_log2_twofold(vf a, vf extra, vf *low) {
     vf n;
     vf f = pe_split_log(a, &n);
@@ -24,7 +35,7 @@ PE_INLINE vf pe_log2_twofold(vf a, vf extra, vf *low) {
     vf s_low = v_fma(-s, f - (d - v_set(2.0f)), v_fma_exact(-s, d, f)) * inverse;
     vf c = v_set(0x1.715476p+1f), z = s * s;
     vf p = s * c;
-    vf p_low = v_fma_exact(s, c, -p) + v_fma(s, v_set(0x1.4ae0c0p-25f), s_low * c);
+    vf p_low = v_fma_exact(s, c, -p) + v_fma(s, v_set(0x1.4ae0c0p-25f), s_low * v_fma(c, z, c));
     p_low = v_fma(z * s, V_POLY(z, 0x1.ec70d4p-1f, 0x1.274bb4p-1f, 0x1.b96fc4p-2f), p_low);
     vf sum = n + p;
     vf rest = ((n - sum) + p) + p_low;
@@ -38,9 +49,7 @@ PE_INLINE vf pe_exp2_twofold(vf high, vf low) {
     vf whole = pe_clamp(high, -200.0f, 200.0f);
     vf n = v_round(whole);
     vf f = (whole - n) + low;
-    vf p = V_POLY(f, 1.0f, 0x1.62e430p-1f, 0x1.ebfbdcp-3f, 0x1.c6af7cp-5f, 0x1.3b2de0p-7f, 0x1.5f082ep-10f,
-                  0x1.416b52p-13f);
-    return v_ldexp(p, n);
+    return v_ldexp(pe_exp2_near0(f), n);
 }
 
 /* |x|^y where x is 0, infinite or NaN, or y infinite or NaN; `y_of_a` is right elsewhere */

@@ -3,10 +3,10 @@
 #define PE_SIMD_MATH_TRIG_H
 
 /* The nearest multiple of pi/2 taken off x >= 0 of any size: returns the number of quarter
- * turns mod 4, *r gets the rest. Payne and Hanek in integers: of 2/pi only the 96 bits that
+ * turns mod 4, *r + *rest gets what is left. Payne and Hanek in integers: of 2/pi only the 96 bits that
  * matter at x's exponent meet its 24; what lies above is a whole number of turns, what lies
  * below is under 2^-60. NaN for infinity and NaN. */
-static __attribute__((noinline, unused)) int32_t pe_reduce_large_lane(float x, float *r) {
+static __attribute__((noinline, unused)) int32_t pe_reduce_large_lane(float x, float *r, float *rest) {
     /* 2/pi, with 32 leading zeros so that the window can begin before the binary point */
     static const uint32_t two_over_pi[] = {0,          0xa2f9836e, 0x4e441529, 0xfc2757d1,
                                            0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab};
@@ -14,11 +14,12 @@ static __attribute__((noinline, unused)) int32_t pe_reduce_large_lane(float x, f
     memcpy(&bits, &x, sizeof bits);
     int exponent = (int)(bits >> 23) - 150;
     if (exponent > 104) {
-        *r = x - x;
+        *r = *rest = x - x;
         return 0;
     }
     if (exponent < -24) {
         *r = x;
+        *rest = 0.0f;
         return 0;
     }
     uint64_t mantissa = (bits & 0x007fffff) | 0x00800000;
@@ -33,14 +34,17 @@ static __attribute__((noinline, unused)) int32_t pe_reduce_large_lane(float x, f
     /* quarter turns mod 4, with 62 bits behind the point */
     uint64_t turns = mantissa * high + (mantissa * low >> 32);
     uint64_t quarter = (turns + ((uint64_t)1 << 61)) >> 62;
-    int64_t rest = (int64_t)(turns - (quarter << 62));
-    *r = (float)((double)rest * (0x1.921fb54442d18p+0 / 4611686018427387904.0));
+    double fraction = (double)(int64_t)(turns - (quarter << 62)) * 0x1p-62;
+    double angle = fraction * 0x1.921fb54442d18p+0;
+    *r = (float)angle;
+    *rest = (float)(angle - *r);
     return (int32_t)quarter;
 }
 
 /* Every lane of a >= 0 by way of pe_reduce_large_lane. */
-static __attribute__((noinline, unused)) void pe_reduce_large(const float *a, float *r, int32_t *quarter) {
-    for (int i = 0; i < VL; i++) quarter[i] = pe_reduce_large_lane(a[i], r + i);
+static __attribute__((noinline, unused)) void pe_reduce_large(const float *a, float *r, float *rest,
+                                                              int32_t *quarter) {
+    for (int i = 0; i < VL; i++) quarter[i] = pe_reduce_large_lane(a[i], r + i, rest + i);
 }
 
 /* a = quarter pi/2 + r + rest for a >= 0, |r| <= pi/4 (1 + 2^-7); quarter is right mod 4.
@@ -51,20 +55,22 @@ PE_INLINE vf pe_reduce_pi(vf a, vi *quarter, vf *rest) {
     vf shifted = v_fma(a, v_set(0x1.45f306p-1f), magic);
     vf n = shifted - magic;
     vf coarse = v_fma_exact(n, v_set(-0x1.921fb6p+0f), a);
-    vf r = v_fma_exact(n, v_set(0x1.777a5cp-25f), coarse);
-    /* of the two terms, coarse is the larger or the sum has no rounding error worth keeping */
-    vf lost = v_fma_exact(n, v_set(0x1.777a5cp-25f), coarse - r);
-    *rest = v_fma(n, v_set(0x1.ee59dap-50f), lost);
+    vf second = n * v_set(0x1.777a5cp-25f);
+    vf second_rest = v_fma_exact(n, v_set(0x1.777a5cp-25f), -second);
+    vf r = coarse + second;
+    /* exact where coarse is the larger or the two cancel; else half an ULP of r stays lost */
+    vf lost = (coarse - r) + second;
+    *rest = v_fma(n, v_set(0x1.ee59dap-50f), second_rest + lost);
     *quarter = v_bits(shifted);
     vi large = ~(vi)(a <= v_set(1e5f));
     if (__builtin_expect(v_any(large), 0)) {
         /* only the large lanes: the bits of an element must not depend on its neighbours */
-        float lanes[VL];
+        float lanes[VL], rests[VL];
         int32_t quarters[VL];
         v_store(lanes, a);
-        pe_reduce_large(lanes, lanes, quarters);
+        pe_reduce_large(lanes, lanes, rests, quarters);
         *quarter = (v_loadi(quarters) & large) | (*quarter & ~large);
-        *rest = v_select(large, v_set(0.0f), *rest);
+        *rest = v_select(large, v_load(rests), *rest);
         return v_select(large, v_load(lanes), r);
     }
     return r;
@@ -112,10 +118,10 @@ PE_INLINE vf v_tan(vf x) {
     return v_frombits(v_bits(y) ^ (v_bits(x) & v_seti(INT32_MIN)));
 }
 
-/* asin(s) on [0, 1/2]: s + s^3 P(s^2), P of degree 4; z = s^2 */
-PE_INLINE vf pe_asin_near0(vf s, vf z) {
+/* asin(s) - s on [0, 1/2]: s^3 P(s^2), P of degree 4; z = s^2 */
+PE_INLINE vf pe_asin_rest(vf s, vf z) {
     vf p = V_POLY(z, 0x1.5555cap-3f, 0x1.33016ap-4f, 0x1.748a2cp-5f, 0x1.8bb538p-6f, 0x1.59cc8ep-5f);
-    return v_fma(z * s, p, s);
+    return z * s * p;
 }
 
 /* asin. Bound 2 ULP. Above 1/2: pi/2 - 2 asin(sqrt((1-|x|)/2)); NaN beyond 1. */
@@ -123,9 +129,11 @@ PE_INLINE vf v_asin(vf x) {
     vf a = v_abs(x);
     vi far = (vi)(a > v_set(0.5f));
     vf z = v_select(far, v_fma(a, v_set(-0.5f), v_set(0.5f)), a * a);
-    vf y = pe_asin_near0(v_select(far, v_sqrt(z), a), z);
-    vf turned = v_set(0x1.921fb6p+0f) - v_fma(y, v_set(2.0f), v_set(0x1.777a5cp-25f));
-    return v_copysign(v_select(far, turned, y), x);
+    vf s = v_select(far, v_sqrt(z), a), rest = pe_asin_rest(s, z), two = v_set(2.0f);
+    vf quarter = v_set(0x1.921fb6p+0f), first = v_fma(s, -two, quarter);
+    vf lost = v_fma(s, -two, quarter - first);
+    vf turned = first + (lost - v_fma(rest, two, v_set(0x1.777a5cp-25f)));
+    return v_copysign(v_select(far, turned, s + rest), x);
 }
 
 /* acos. Bound 2 ULP. Above 1/2: 2 asin(sqrt((1-x)/2)), below -1/2 pi minus that of -x,
@@ -134,7 +142,8 @@ PE_INLINE vf v_acos(vf x) {
     vf a = v_abs(x);
     vi far = (vi)(a > v_set(0.5f)), left = (vi)(x < v_set(0.0f));
     vf z = v_select(far, v_fma(a, v_set(-0.5f), v_set(0.5f)), a * a);
-    vf y = pe_asin_near0(v_select(far, v_sqrt(z), a), z);
+    vf s = v_select(far, v_sqrt(z), a);
+    vf y = s + pe_asin_rest(s, z);
     vf inner = v_set(0x1.921fb6p+0f) - (v_copysign(y, x) + v_set(0x1.777a5cp-25f));
     vf outer = y + y;
     vf turned = v_set(0x1.921fb6p+1f) - (outer + v_set(0x1.777a5cp-24f));

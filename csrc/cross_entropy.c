@@ -12,16 +12,17 @@ static pe_status check_vector(const char *name, const char *argument, const pe_t
     pe_status status = pe_check_tensor(t, name, argument, err);
     if (status) return status;
     if (t->dtype != dtype)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be %s, is %s", name, argument, pe_dtype_name(dtype),
-                       pe_dtype_name(t->dtype));
+        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be %s, is %s", name, argument,
+                       pe_dtype_name(dtype), pe_dtype_name(t->dtype));
     if (t->ndim != 1 || t->shape[0] != logits->shape[0])
-        return pe_fail(err, PE_ERR_SHAPE, 0, "%s: %s has the shape %s, expected one entry per row of logits %s",
+        return pe_fail(err, PE_ERR_SHAPE, 0,
+                       "%s: %s has the shape %s, expected one entry per row of logits %s",
                        name, argument, pe_shape_text(t, a), pe_shape_text(logits, b));
     return PE_OK;
 }
 
-static pe_status check_matrix(const char *name, const char *argument, const pe_tensor *t, const pe_tensor *logits,
-                              pe_error *err) {
+static pe_status check_matrix(const char *name, const char *argument, const pe_tensor *t,
+                              const pe_tensor *logits, pe_error *err) {
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT];
     pe_status status = pe_check_tensor(t, name, argument, err);
     if (status) return status;
@@ -29,8 +30,8 @@ static pe_status check_matrix(const char *name, const char *argument, const pe_t
         return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be float32, is %s", name, argument,
                        pe_dtype_name(t->dtype));
     if (t->ndim != 2)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s must be (rows, classes), has the shape %s", name, argument,
-                       pe_shape_text(t, a));
+        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s must be (rows, classes), has the shape %s", name,
+                       argument, pe_shape_text(t, a));
     if (t->shape[0] != logits->shape[0] || t->shape[1] != logits->shape[1])
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s has the shape %s, logits %s", name, argument,
                        pe_shape_text(t, a), pe_shape_text(logits, b));
@@ -41,18 +42,20 @@ static int64_t label_at(const pe_tensor *target, int64_t row) {
     return *(const int64_t *)((const char *)target->data + row * target->strides[0]);
 }
 
-static float *entry(const pe_tensor *t, int64_t row) { return (float *)((char *)t->data + row * t->strides[0]); }
+static float *entry(const pe_tensor *t, int64_t row) {
+    return (float *)((char *)t->data + row * t->strides[0]);
+}
 
 /* every label is looked at before anything is written */
-static pe_status check_labels(const char *name, const pe_tensor *target, int64_t classes, int64_t ignore_index,
-                              int64_t *counted, pe_error *err) {
+static pe_status check_labels(const char *name, const pe_tensor *target, int64_t classes,
+                              int64_t ignore_index, int64_t *counted, pe_error *err) {
     *counted = 0;
     for (int64_t row = 0; row < target->shape[0]; row++) {
         int64_t label = label_at(target, row);
         if (label == ignore_index) continue;
         if (label < 0 || label >= classes)
-            return pe_fail(err, PE_ERR_INDEX, 0, "%s: target[%lld] is %lld, the logits have %lld classes", name,
-                           (long long)row, (long long)label, (long long)classes);
+            return pe_fail(err, PE_ERR_INDEX, 0, "%s: target[%lld] is %lld, the logits have %lld classes",
+                           name, (long long)row, (long long)label, (long long)classes);
         ++*counted;
     }
     return PE_OK;
@@ -60,7 +63,8 @@ static pe_status check_labels(const char *name, const pe_tensor *target, int64_t
 
 static pe_status check_smoothing(const char *name, float smoothing, pe_error *err) {
     if (smoothing >= 0.0f && smoothing <= 1.0f) return PE_OK;
-    return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: label_smoothing is %g, expected 0 to 1", name, (double)smoothing);
+    return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: label_smoothing is %g, expected 0 to 1", name,
+                   (double)smoothing);
 }
 
 struct forward_job {
@@ -76,7 +80,8 @@ static void run_forward(int64_t begin, int64_t end, void *arg) {
         int64_t label = label_at(a->target, i);
         float *loss = entry(a->loss, i), *lse = entry(a->lse, i);
         if (label == a->ignore_index) *loss = *lse = 0.0f;
-        else job->kernels->forward(pe_row(&job->x, i), (size_t)job->x.n, (size_t)label, a->label_smoothing, loss, lse);
+        else job->kernels->forward(pe_row(&job->x, i), (size_t)job->x.n, (size_t)label, a->label_smoothing,
+                                   loss, lse);
     }
 }
 
@@ -88,13 +93,15 @@ pe_status pe_cross_entropy(pe_context *ctx, const pe_cross_entropy_args *args, p
     if (!status) status = check_vector(name, "loss", args->loss, PE_FLOAT32, args->logits, err);
     if (!status) status = check_vector(name, "lse", args->lse, PE_FLOAT32, args->logits, err);
     if (!status) status = check_smoothing(name, args->label_smoothing, err);
-    if (!status) status = check_labels(name, args->target, args->logits->shape[1], args->ignore_index, &counted, err);
+    const int64_t classes = status ? 0 : args->logits->shape[1];
+    if (!status) status = check_labels(name, args->target, classes, args->ignore_index, &counted, err);
     if (status) return status;
     struct forward_job job = {.args = args, .kernels = &ctx->kernels->cross_entropy};
     status = pe_rows_open_input(ctx, &job.x, args->logits, err);
     if (!status) {
         const double work = (double)job.x.count * (double)(job.x.n + 16) * ELEMENT_NS;
-        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_forward, &job);
+        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_forward,
+                        &job);
         if (args->counted) *args->counted = counted;
     }
     pe_rows_close(ctx, &job.x, 0, err);
@@ -120,7 +127,8 @@ static void run_backward(int64_t begin, int64_t end, void *arg) {
     }
 }
 
-pe_status pe_cross_entropy_backward(pe_context *ctx, const pe_cross_entropy_backward_args *args, pe_error *err) {
+pe_status pe_cross_entropy_backward(pe_context *ctx, const pe_cross_entropy_backward_args *args,
+                                    pe_error *err) {
     static const char name[] = "cross_entropy_backward";
     int64_t counted;
     pe_status status = check_matrix(name, "logits", args->logits, args->logits, err);
@@ -129,14 +137,16 @@ pe_status pe_cross_entropy_backward(pe_context *ctx, const pe_cross_entropy_back
     if (!status) status = check_vector(name, "g", args->g, PE_FLOAT32, args->logits, err);
     if (!status) status = check_matrix(name, "dx", args->dx, args->logits, err);
     if (!status) status = check_smoothing(name, args->label_smoothing, err);
-    if (!status) status = check_labels(name, args->target, args->logits->shape[1], args->ignore_index, &counted, err);
+    const int64_t classes = status ? 0 : args->logits->shape[1];
+    if (!status) status = check_labels(name, args->target, classes, args->ignore_index, &counted, err);
     if (status) return status;
     struct backward_job job = {.args = args, .kernels = &ctx->kernels->cross_entropy};
     status = pe_rows_open_input(ctx, &job.x, args->logits, err);
     if (!status) status = pe_rows_open_output(ctx, &job.dx, args->dx, err);
     if (!status) {
         const double work = (double)job.x.count * (double)(job.x.n + 16) * ELEMENT_NS;
-        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_backward, &job);
+        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_backward,
+                        &job);
     }
     pe_status closed = pe_rows_close(ctx, &job.dx, !status, err);
     pe_rows_close(ctx, &job.x, 0, err);

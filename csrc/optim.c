@@ -68,14 +68,15 @@ static void run_elements(int64_t begin, int64_t end, void *arg) {
     }
 }
 
-static pe_status check_slots(const pe_optim_args *args, const pe_optim_info *rule, int64_t *starts, pe_error *err) {
+static pe_status check_slots(const pe_optim_args *args, const pe_optim_info *rule, int64_t *starts,
+                             pe_error *err) {
     int64_t total = 0;
     for (int64_t i = 0; i < args->count; i++) {
         const pe_optim_slot *slot = args->slots + i;
         starts[i] = total;
         if (slot->n < 0 || __builtin_add_overflow(total, slot->n, &total))
-            return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: slot %lld has %lld elements", rule->name, (long long)i,
-                           (long long)slot->n);
+            return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: slot %lld has %lld elements", rule->name,
+                           (long long)i, (long long)slot->n);
         if (slot->n == 0) continue;
         if (!slot->param || !slot->grad)
             return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: slot %lld has no %s", rule->name, (long long)i,
@@ -97,15 +98,18 @@ pe_status pe_optim_step(pe_context *ctx, const pe_optim_args *args, pe_error *er
     if (args->count == 0) return PE_OK;
     size_t bytes;
     if (__builtin_mul_overflow((size_t)args->count + 1, sizeof(int64_t), &bytes))
-        return pe_fail(err, PE_ERR_MEMORY, -1, "%s: no memory for %lld slots", rule->name, (long long)args->count);
+        return pe_fail(err, PE_ERR_MEMORY, -1, "%s: no memory for %lld slots", rule->name,
+                       (long long)args->count);
     int64_t *starts = pe_alloc(ctx, bytes);
     if (!starts)
-        return pe_fail(err, PE_ERR_MEMORY, -1, "%s: no memory for %lld slots", rule->name, (long long)args->count);
+        return pe_fail(err, PE_ERR_MEMORY, -1, "%s: no memory for %lld slots", rule->name,
+                       (long long)args->count);
     pe_status status = check_slots(args, rule, starts, err);
     if (!status) {
         struct optim_job job = {args, ctx->kernels->optim.step[args->rule], starts};
         const int64_t total = starts[args->count];
-        pe_parallel_for(ctx, total, CHUNK, pe_threads_for(ctx, (double)total * ELEMENT_NS), run_elements, &job);
+        pe_parallel_for(ctx, total, CHUNK, pe_threads_for(ctx, (double)total * ELEMENT_NS), run_elements,
+                        &job);
     }
     pe_free(ctx, starts);
     return status;

@@ -67,8 +67,8 @@ static pe_status check_dropout(const pe_dropout_args *args, pe_error *err) {
     int same = args->in->ndim == args->out->ndim;
     for (int i = 0; same && i < args->in->ndim; i++) same = args->in->shape[i] == args->out->shape[i];
     if (!same)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "dropout: in has the shape %s, out %s", pe_shape_text(args->in, a),
-                       pe_shape_text(args->out, b));
+        return pe_fail(err, PE_ERR_SHAPE, -1, "dropout: in has the shape %s, out %s",
+                       pe_shape_text(args->in, a), pe_shape_text(args->out, b));
     if (!(args->p >= 0.0f && args->p <= 1.0f))
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "dropout: p is %g, expected 0 to 1", (double)args->p);
     return PE_OK;
@@ -102,7 +102,8 @@ pe_status pe_dropout(pe_context *ctx, const pe_dropout_args *args, pe_error *err
         status = pe_copy(ctx, &(pe_copy_args){args->in, &dense}, err);
         job.in = job.out = scratch;
     }
-    if (!status) pe_parallel_for(ctx, n, CHUNK, pe_threads_for(ctx, (double)n * UNIFORM_NS), run_dropout, &job);
+    const int threads = pe_threads_for(ctx, (double)n * UNIFORM_NS);
+    if (!status) pe_parallel_for(ctx, n, CHUNK, threads, run_dropout, &job);
     if (!status && scratch) status = pe_copy(ctx, &(pe_copy_args){&dense, args->out}, err);
     pe_free(ctx, scratch);
     return status;

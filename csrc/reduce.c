@@ -138,7 +138,8 @@ struct reduce_job {
 };
 
 /* one output whose elements are copied together first, block after block */
-static void gathered_row(const struct reduce_job *job, const char *from, int64_t start, int64_t n, float *out) {
+static void gathered_row(const struct reduce_job *job, const char *from, int64_t start, int64_t n,
+                         float *out) {
     float block[PE_REDUCE_BLOCK], level[PE_REDUCE_LEVELS], partial = 0;
     const int64_t blocks = (n + PE_REDUCE_BLOCK - 1) / PE_REDUCE_BLOCK;
     for (int64_t k = 0; k < blocks; k++) {
@@ -234,14 +235,16 @@ static pe_status check_shapes(const char *name, const pe_tensor *in, const pe_te
     if (!status) status = pe_check_tensor(out, name, "out", err);
     if (status) return status;
     if (in->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: in must be float32, is %s", name, pe_dtype_name(in->dtype));
+        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: in must be float32, is %s", name,
+                       pe_dtype_name(in->dtype));
     if (axes >> in->ndim)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: an axis to reduce is not among the %d of in %s", name, in->ndim,
-                       pe_shape_text(in, a));
+        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: an axis to reduce is not among the %d of in %s", name,
+                       in->ndim, pe_shape_text(in, a));
     int fits = in->ndim == out->ndim;
     for (int i = 0; fits && i < in->ndim; i++) fits = out->shape[i] == (axes >> i & 1 ? 1 : in->shape[i]);
     if (!fits)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: out %s must have the shape of in %s with the reduced axes of size 1",
+        return pe_fail(err, PE_ERR_SHAPE, -1,
+                       "%s: out %s must have the shape of in %s with the reduced axes of size 1",
                        name, pe_shape_text(out, b), pe_shape_text(in, a));
     return PE_OK;
 }
@@ -250,8 +253,8 @@ static pe_status check_not_empty(const char *name, const pe_tensor *in, uint32_t
     char text[PE_SHAPE_TEXT];
     for (int i = 0; i < in->ndim; i++)
         if ((axes >> i & 1) && in->shape[i] == 0)
-            return pe_fail(err, PE_ERR_SHAPE, i, "%s: axis %d of in %s has no elements to choose from", name, i,
-                           pe_shape_text(in, text));
+            return pe_fail(err, PE_ERR_SHAPE, i, "%s: axis %d of in %s has no elements to choose from",
+                           name, i, pe_shape_text(in, text));
     return PE_OK;
 }
 
@@ -292,7 +295,8 @@ pe_status pe_reduce(pe_context *ctx, const pe_reduce_args *args, pe_error *err) 
     const int64_t needed = (job.parts > 1 ? job.parts * outputs : 0) + (in_place ? 0 : outputs);
     float *scratch = needed ? pe_alloc(ctx, (size_t)needed * sizeof(float)) : NULL;
     if (needed && !scratch)
-        return pe_fail(err, PE_ERR_MEMORY, -1, "%s: no memory for %lld partial results", name, (long long)needed);
+        return pe_fail(err, PE_ERR_MEMORY, -1, "%s: no memory for %lld partial results", name,
+                       (long long)needed);
     float *flat = in_place ? args->out->data : scratch;
     job.to = job.parts > 1 ? scratch + (in_place ? 0 : outputs) : flat;
 
@@ -346,8 +350,8 @@ static void run_argmax(int64_t begin, int64_t end, void *arg) {
         const char *from = outer_start(p, outer);
         int64_t *to = job->to + outer * p->m.size;
         if (p->form == FORM_COLUMNS && p->n <= INT32_MAX) {
-            job->kernels->argmax_columns((const float *)from, (ptrdiff_t)(p->reduce[0].stride / 4), (size_t)p->n,
-                                         (size_t)p->m.size, job->minimum, to);
+            job->kernels->argmax_columns((const float *)from, (ptrdiff_t)(p->reduce[0].stride / 4),
+                                         (size_t)p->n, (size_t)p->m.size, job->minimum, to);
             continue;
         }
         for (int64_t j = 0; j < p->m.size; j++) {
@@ -378,7 +382,8 @@ pe_status pe_argmax(pe_context *ctx, const pe_argmax_args *args, pe_error *err) 
     const int in_place = out_is_flat(&plan, sizeof(int64_t));
     int64_t *scratch = in_place ? NULL : pe_alloc(ctx, (size_t)outputs * sizeof(int64_t));
     if (!in_place && !scratch) return pe_fail(err, PE_ERR_MEMORY, -1, "%s: no memory for the indices", name);
-    struct argmax_job job = {&plan, &ctx->kernels->reduce, in_place ? args->out->data : scratch, args->minimum};
+    struct argmax_job job = {&plan, &ctx->kernels->reduce, in_place ? args->out->data : scratch,
+                             args->minimum};
     const int64_t row = plan.m.size * plan.n;
     const int64_t grain = row < TASK_ELEMENTS ? TASK_ELEMENTS / row : 1;
     const double work = (double)plan.outer * (double)row * ELEMENT_NS * 2;

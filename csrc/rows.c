@@ -37,7 +37,8 @@ static pe_status open_view(pe_context *ctx, struct pe_rows *r, const pe_tensor *
         stride *= t->shape[i];
     }
     r->dense.data = r->scratch = pe_alloc(ctx, (size_t)stride);
-    if (!r->scratch) return pe_fail(err, PE_ERR_MEMORY, last, "no memory for a dense copy of %lld bytes", (long long)stride);
+    if (!r->scratch)
+        return pe_fail(err, PE_ERR_MEMORY, last, "no memory for a dense copy of %lld bytes", (long long)stride);
     describe(r, &r->dense);
     return PE_OK;
 }

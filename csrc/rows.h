@@ -30,6 +30,8 @@ static inline float *pe_row(const struct pe_rows *r, int64_t index) {
 }
 
 /* rows of one chunk for pe_parallel_for, from the shape alone: about 16k elements */
-static inline int64_t pe_rows_grain(const struct pe_rows *r) { return r->n < 16384 ? 16384 / (r->n + 1) + 1 : 1; }
+static inline int64_t pe_rows_grain(const struct pe_rows *r) {
+    return r->n < 16384 ? 16384 / (r->n + 1) + 1 : 1;
+}
 
 #endif

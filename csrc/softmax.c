@@ -29,7 +29,8 @@ struct forward_job {
 
 static void run_forward(int64_t begin, int64_t end, void *arg) {
     const struct forward_job *job = arg;
-    for (int64_t i = begin; i < end; i++) job->kernel(pe_row(&job->x, i), pe_row(&job->y, i), (size_t)job->x.n);
+    for (int64_t i = begin; i < end; i++)
+        job->kernel(pe_row(&job->x, i), pe_row(&job->y, i), (size_t)job->x.n);
 }
 
 pe_status pe_softmax(pe_context *ctx, const pe_softmax_args *args, pe_error *err) {
@@ -43,7 +44,8 @@ pe_status pe_softmax(pe_context *ctx, const pe_softmax_args *args, pe_error *err
     if (!status) status = pe_rows_open_output(ctx, &job.y, args->out, err);
     if (!status) {
         const double work = (double)job.x.count * (double)(job.x.n + 16) * ELEMENT_NS;
-        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_forward, &job);
+        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_forward,
+                        &job);
     }
     pe_status closed = pe_rows_close(ctx, &job.y, !status, err);
     pe_rows_close(ctx, &job.x, 0, err);
@@ -74,7 +76,8 @@ pe_status pe_softmax_backward(pe_context *ctx, const pe_softmax_backward_args *a
     if (!status) status = pe_rows_open_output(ctx, &job.dx, args->dx, err);
     if (!status) {
         const double work = (double)job.y.count * (double)(job.y.n + 16) * ELEMENT_NS;
-        pe_parallel_for(ctx, job.y.count, pe_rows_grain(&job.y), pe_threads_for(ctx, work), run_backward, &job);
+        pe_parallel_for(ctx, job.y.count, pe_rows_grain(&job.y), pe_threads_for(ctx, work), run_backward,
+                        &job);
     }
     pe_status closed = pe_rows_close(ctx, &job.dx, !status, err);
     pe_rows_close(ctx, &job.g, 0, err);

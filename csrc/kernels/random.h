@@ -19,7 +19,8 @@ struct pe_random_kernels {
      * radius has 32 bits: |z| reaches 6.6, where 24 bits would end at 5.8. */
     void (*normal)(float *out, size_t n, uint64_t seed, uint64_t first, float mean, float deviation);
     /* out[i] = u(first + i) >= p ? x[i] scale : 0; out may be x */
-    void (*dropout)(const float *x, float *out, size_t n, uint64_t seed, uint64_t first, float p, float scale);
+    void (*dropout)(const float *x, float *out, size_t n, uint64_t seed, uint64_t first, float p,
+                    float scale);
 };
 
 #endif

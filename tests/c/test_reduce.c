@@ -92,7 +92,8 @@ static void places(void) {
         for (int j = 0; j < M; j++) {
             int64_t expected = 0;
             for (int64_t i = 1; i < N; i++)
-                if (minimum ? x[i * M + j] < x[expected * M + j] : x[i * M + j] > x[expected * M + j]) expected = i;
+                if (minimum ? x[i * M + j] < x[expected * M + j] : x[i * M + j] > x[expected * M + j])
+                    expected = i;
             CHECK(down[j] == expected);
             pe_tensor column = {x + j, PE_FLOAT32, 1, {N}, {M * 4}}, one = {&along, PE_INT64, 1, {1}, {8}};
             CHECK(!pe_argmax(pe_default_context(), &(pe_argmax_args){0, minimum, &column, &one}, NULL));

@@ -35,6 +35,7 @@ cdef class Tensor:
     cdef Node node
     cdef int output             # which output of node this is
     cdef bint leaf_requires_grad
+    cdef public bint is_parameter  # nn.Parameter's mark: a Module that it is assigned to counts it
     cdef bint is_view
     cdef uint64_t seen_writes   # storage.recorded_writes when this view was made
     cdef object __weakref__

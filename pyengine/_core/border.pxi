@@ -246,12 +246,12 @@ cdef object numpy_view(Tensor x):
     return numpy.asarray(alias(x))
 
 
-def from_pickle(array, name, requires_grad):
+def from_pickle(array, name, requires_grad, is_parameter=False):
     """Rebuilds a tensor from __reduce__."""
     cdef int code = dtype_of(name).code
     cdef Tensor t = clone(from_buffer(array))
     t.view.dtype = code  # bfloat16 travels as uint16: the same bytes
-    t.leaf_requires_grad = requires_grad
+    t.leaf_requires_grad, t.is_parameter = requires_grad, is_parameter
     return t
 
 

@@ -192,13 +192,14 @@ cdef class Tensor:
         return tensor_text(self)
 
     def __reduce__(self):
-        return from_pickle, (self.detach().numpy().copy(), self.dtype.name, self.leaf_requires_grad)
+        return from_pickle, (self.detach().numpy().copy(), self.dtype.name, self.leaf_requires_grad,
+                             self.is_parameter)
 
     def __deepcopy__(self, memo):
         if self.node is not None:
             raise RuntimeError("deepcopy: only leaf tensors; use x.detach().clone()")
         cdef Tensor t = clone(alias(self))
-        t.leaf_requires_grad = self.leaf_requires_grad
+        t.leaf_requires_grad, t.is_parameter = self.leaf_requires_grad, self.is_parameter
         if self.grad_ is not None:
             t.grad_ = clone(self.grad_)
         memo[id(self)] = t

@@ -1,0 +1,58 @@
+"""The layers' formulas as functions, under torch.nn.functional's names and arguments."""
+
+from pyengine import ops
+from pyengine.ops import (
+    cross_entropy,
+    dropout,
+    elu,
+    flatten,
+    l1_loss,
+    leaky_relu,
+    linear,
+    log_softmax,
+    logsigmoid,
+    mse_loss,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    tanh,
+)
+
+__all__ = [
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "flatten",
+    "gelu",
+    "l1_loss",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "mse_loss",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
+
+def gelu(input, approximate="none"):
+    """x Phi(x), exactly ("none") or by the older formula with tanh ("tanh"). (Hendrycks & Gimpel 2016)"""
+    if approximate == "none":
+        return ops.gelu(input)
+    if approximate == "tanh":
+        return ops.gelu_tanh(input)
+    raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+
+
+def softplus(input, beta=1.0, threshold=20.0):
+    """log(1 + e^(beta x)) / beta; threshold is accepted and not needed: the kernel does not overflow."""
+    if beta == 1:
+        return ops.softplus(input)
+    if not beta > 0:
+        raise ValueError(f"softplus: beta must be positive, got {beta}")
+    return ops.softplus(input * beta) / beta

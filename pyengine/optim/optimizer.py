@@ -1,0 +1,168 @@
+"""Optimizer: parameter groups, the state of each parameter, and the one call that updates them."""
+
+from copy import deepcopy
+
+from pyengine import Tensor, _core, as_tensor, enable_grad, zeros_like
+
+
+class Optimizer:
+    """The base of all optimizers.
+
+    Arguments: params, an iterable of parameters, or of dicts {"params": [...], "lr": ...} whose entries
+    override the defaults for their group; defaults, the hyper-parameters by name.
+
+    A subclass writes `_update_group(group, params)`, where params are the group's parameters with a gradient.
+    """
+
+    def __init__(self, params, defaults):
+        if isinstance(params, (Tensor, dict)):
+            raise TypeError(
+                f"{type(self).__name__}: params must be an iterable of parameters or of dicts, "
+                f"got {type(params).__name__}"
+            )
+        self.defaults = defaults
+        self.state = {}
+        self.param_groups = []
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{type(self).__name__}: no parameters were given")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def __repr__(self):
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return "\n".join([*lines, ")"])
+
+    def add_param_group(self, param_group):
+        """Adds parameters with hyper-parameters of their own: {"params": [...], "lr": ...}."""
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(f"add_param_group: a dict with 'params' is needed, got {param_group!r}")
+        params = param_group["params"]
+        group = {**self.defaults, **param_group, "params": [params] if isinstance(params, Tensor) else list(params)}
+        unknown = sorted(set(group) - set(self.defaults) - {"params"})
+        if unknown:
+            raise ValueError(f"{type(self).__name__}: a group has no {', '.join(unknown)}")
+        taken = {id(p) for other in self.param_groups for p in other["params"]}
+        for i, param in enumerate(group["params"]):
+            if not isinstance(param, Tensor):
+                raise TypeError(f"{type(self).__name__}: parameter {i} is no Tensor but {type(param).__name__}")
+            if not param.is_leaf:
+                raise ValueError(f"{type(self).__name__}: parameter {i} of shape {param.shape} is no leaf tensor")
+            if id(param) in taken:
+                raise ValueError(f"{type(self).__name__}: parameter {i} of shape {param.shape} is there twice")
+            taken.add(id(param))
+        self._check_group(group)
+        self.param_groups.append(group)
+
+    def _check_group(self, group):
+        """Raises ValueError for hyper-parameters out of range; subclasses add theirs."""
+        for name in ("lr", "weight_decay", "eps"):
+            if name in group and not group[name] >= 0:
+                raise ValueError(f"{type(self).__name__}: {name} must be at least 0, got {group[name]}")
+        for i, beta in enumerate(group.get("betas", ())):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{type(self).__name__}: betas[{i}] must be at least 0 and below 1, got {beta}")
+
+    def zero_grad(self, set_to_none=True):
+        """Forgets all gradients, or with set_to_none=False fills them with zeros."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    param.grad = None if set_to_none else param.grad.detach().zero_()
+
+    def step(self, closure=None):
+        """Updates every parameter that has a gradient. closure, if given, computes the loss and its gradients
+        first; its value is returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            if params:
+                self._update_group(group, params)
+        return loss
+
+    def _update_group(self, group, params):
+        raise NotImplementedError(f"{type(self).__name__} defines no _update_group")
+
+    def _run(self, rule, params, state_names, hyper):
+        """One call of a row of optim.def: params and their states (zeros where there are none yet), in place."""
+        states = []
+        for name in state_names:
+            states.append([])
+            for param in params:
+                entry = self.state.setdefault(param, {})
+                if name not in entry:
+                    entry[name] = zeros_like(param)
+                states[-1].append(entry[name])
+        _core.optim_step(rule, params, [param.grad.detach() for param in params], states, hyper)
+
+    def _by_step(self, params):
+        """Counts one step for each parameter; yields (step, parameters at that step)."""
+        together = {}
+        for param in params:
+            entry = self.state.setdefault(param, {"step": 0})
+            entry["step"] += 1
+            together.setdefault(entry["step"], []).append(param)
+        yield from together.items()
+
+    # ---- saving and loading ----
+
+    def state_dict(self):
+        """{"state": number -> its state, "param_groups": hyper-parameters and parameter numbers}: numbers count
+        the parameters in the order of the groups. The tensors are the optimizer's own, not copies."""
+        numbers = {}
+        for group in self.param_groups:
+            for param in group["params"]:
+                numbers[id(param)] = len(numbers)
+        groups = [{**group, "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups]
+        state = {numbers[id(param)]: dict(entry) for param, entry in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict):
+        """Takes over hyper-parameters and states from state_dict() of an optimizer with as many parameters.
+
+        Errors: ValueError that names the group or the parameter that does not fit; then nothing has changed.
+        """
+        given = state_dict["param_groups"]
+        sizes = [len(group["params"]) for group in self.param_groups]
+        theirs = [len(group["params"]) for group in given]
+        if sizes != theirs:
+            raise ValueError(f"load_state_dict: groups of {theirs} parameters were given, the optimizer's have {sizes}")
+        ours = {}
+        for group, other in zip(self.param_groups, given, strict=True):
+            ours.update(zip(other["params"], group["params"], strict=True))
+        state = {}
+        for number, entry in state_dict["state"].items():
+            if number not in ours:
+                raise ValueError(f"load_state_dict: the state of parameter {number} belongs to no group")
+            state[ours[number]] = _copied_state(number, entry, ours[number])
+        groups = []
+        for group, other in zip(self.param_groups, given, strict=True):
+            known = {name: deepcopy(other[name]) for name in self.defaults if name in other}
+            groups.append({**group, **known, "params": group["params"]})
+            self._check_group(groups[-1])
+        self.param_groups, self.state = groups, state
+
+
+def _copied_state(number, entry, param):
+    """entry as our own: tensors copied and checked against their parameter, the step as an int."""
+    copied = {}
+    for name, value in entry.items():
+        if name == "step":
+            copied[name] = int(value)
+        elif value is None or isinstance(value, (bool, int, float)):
+            copied[name] = value
+        else:
+            source = as_tensor(value)
+            if source.shape != param.shape:
+                raise ValueError(
+                    f"load_state_dict: {name} of parameter {number} has shape {source.shape}, "
+                    f"the parameter {param.shape}"
+                )
+            copied[name] = zeros_like(param).copy_(source)
+    return copied

@@ -1,0 +1,5 @@
+"""Weight files."""
+
+from .safetensors import load_file, save_file
+
+__all__ = ["load_file", "save_file"]

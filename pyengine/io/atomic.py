@@ -1,0 +1,39 @@
+"""Files that are written whole or not at all."""
+
+import os
+
+
+def replace_file(path, *parts):
+    """Puts a file with the bytes of parts at path; until it is complete and on the disk, the old one stays.
+
+    The new file is written beside the old one, synchronized, and renamed over it. Errors: OSError (a full disk,
+    a missing folder, ...); then the old file is as it was and nothing is left beside it.
+    """
+    target = os.path.realpath(path)  # a link keeps pointing where it did
+    beside = f"{target}.{os.getpid()}-{os.urandom(4).hex()}.part"
+    try:
+        with open(beside, "xb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except BaseException:
+        if os.path.exists(beside):
+            os.unlink(beside)
+        raise
+    _synchronize_folder(os.path.dirname(target))
+
+
+def _synchronize_folder(folder):
+    """Makes the new name last through a power failure, where the file system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems refuse; the rename itself has happened
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,121 @@
+"""Tensors in safetensors files, by the safetensors library."""
+
+import os
+
+from pyengine import Tensor, _core, as_tensor, from_numpy
+
+from .atomic import replace_file
+
+# element types of the format and ours; NumPy has no bfloat16, its bytes travel as uint16
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+_HEADER_SIZE_BYTES = 8
+
+
+def save_file(tensors, filename, metadata=None):
+    """Writes tensors (name -> Tensor or array) as one safetensors file.
+
+    Arguments: metadata, text -> text, kept in the header. The order of names in the dict does not change the
+    file's bytes.
+    Errors: TypeError for what is no tensor; OSError when the disk is full, and then an older file of this name
+    is still whole.
+
+    >>> import pyengine as pe, tempfile, os
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "weights.safetensors")
+    ...     save_file({"w": pe.ones(2)}, path)
+    ...     load_file(path)["w"].tolist()
+    [1.0, 1.0]
+    """
+    arrays = {}
+    for name in sorted(tensors):
+        if not isinstance(name, str):
+            raise TypeError(f"save_file: names must be text, got {name!r}")
+        arrays[name] = _array(name, tensors[name])
+    for key, value in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"save_file: metadata must be text for text, got {key!r}: {value!r}")
+    from safetensors.numpy import save
+
+    replace_file(filename, save(arrays, metadata))
+
+
+def _array(name, value):
+    """value as a row-major NumPy array."""
+    import numpy
+
+    if not isinstance(value, Tensor) and not hasattr(value, "__array__"):
+        raise TypeError(f"save_file: {name!r} must be a tensor or an array, got {type(value).__name__}")
+    tensor = as_tensor(value).detach()
+    if tensor.dtype.name not in _DTYPES.values():
+        raise TypeError(f"save_file: {name!r} has dtype {tensor.dtype.name}, which the format does not hold")
+    array = numpy.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
+    if tensor.dtype.name == "bfloat16":
+        import ml_dtypes
+
+        return array.view(ml_dtypes.bfloat16)
+    return array
+
+
+def load_file(filename):
+    """Reads a safetensors file: name -> Tensor, each with memory of its own.
+
+    Errors: FileNotFoundError; ValueError that names the file and what is wrong with it.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    with open(filename, "rb") as file:
+        content = file.read()
+    try:
+        entries = deserialize(content)
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(filename)}: no valid safetensors file: {_fault(content, error)}") from None
+    return {name: _tensor(filename, name, entry) for name, entry in sorted(entries)}
+
+
+def _fault(content, error):
+    """What is wrong, in words that say how much of the file is there."""
+    size = len(content)
+    if size < _HEADER_SIZE_BYTES:
+        return f"it has {size} bytes, not even the {_HEADER_SIZE_BYTES} of the header's length (truncated?)"
+    header = int.from_bytes(content[:_HEADER_SIZE_BYTES], "little")
+    if header > size - _HEADER_SIZE_BYTES:
+        return f"its header should have {header} bytes, the file ends after {size} (truncated, or another format)"
+    expected = _expected_size(content, header)
+    if expected is not None and expected != size:
+        return f"its header promises {expected} bytes, the file has {size}" + (" (truncated)" if expected > size else "")
+    return str(error)
+
+
+def _expected_size(content, header):
+    """The size the file should have by its header, or None where that cannot be read."""
+    import json
+
+    start = _HEADER_SIZE_BYTES + header
+    try:
+        entries = json.loads(content[_HEADER_SIZE_BYTES:start])
+        ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
+        return start + max(ends, default=0)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+
+
+def _tensor(filename, name, entry):
+    import numpy
+
+    dtype = _DTYPES.get(entry["dtype"])
+    if dtype is None:
+        raise ValueError(f"{os.fspath(filename)}: {name!r} has element type {entry['dtype']}, which no tensor has")
+    stored = "uint16" if dtype == "bfloat16" else dtype
+    array = numpy.frombuffer(entry["data"], stored).reshape(entry["shape"])
+    return _core.from_pickle(array, dtype, False) if dtype == "bfloat16" else from_numpy(array).clone()

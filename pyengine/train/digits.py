@@ -1,0 +1,94 @@
+"""The main job: a small network learns to read the digits that ship with the package."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pyengine as pe
+from pyengine.data import distort, load_digits
+from pyengine.io import load_file, save_file
+from pyengine.nn import Dropout, Flatten, Linear, ReLU, Sequential
+from pyengine.optim import AdamW
+
+from .loop import History, fit
+
+HIDDEN = (512, 256)
+DROPOUT = 0.2
+WEIGHT_DECAY = 1e-2
+
+
+class DigitsRun(NamedTuple):
+    """What train_digits leaves: the model, its history, and the files."""
+
+    model: Sequential
+    history: History
+    weights: Path
+    picture: Path | None
+
+
+def digits_model():
+    """64 -> 512 -> 256 -> 10 with ReLU and dropout between, for images (N, 8, 8)."""
+    layers, size = [Flatten()], 64
+    for hidden in HIDDEN:
+        layers += [Linear(size, hidden), ReLU(), Dropout(DROPOUT)]
+        size = hidden
+    return Sequential(*layers, Linear(size, 10))
+
+
+def describe(model):
+    """The model in one line: sizes of the layers and number of parameters."""
+    linear = [layer for layer in model.modules() if isinstance(layer, Linear)]
+    sizes = [linear[0].in_features, *(layer.out_features for layer in linear)]
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return f"{' -> '.join(map(str, sizes))}, ReLU, dropout {DROPOUT}: {count:,} parameters"
+
+
+def train_digits(out=".", *, epochs=25, batch_size=64, lr=3e-3, seed=0, progress=True, say=print):
+    """Trains digits_model and writes out/digits.safetensors and, where matplotlib is installed, out/digits.png.
+
+    Everything random follows from seed. The files' bytes do not depend on the number of threads.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    train, test = load_digits()
+    say(f"digits: {len(train.labels):,} images to learn from, {len(test.labels)} to test (every fifth; the same people wrote both)")
+    pe.manual_seed(seed)
+    model = digits_model()
+    say(f"model:  {describe(model)}")
+    optimizer = AdamW(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
+    history = fit(
+        model,
+        optimizer,
+        train,
+        test,
+        epochs=epochs,
+        batch_size=batch_size,
+        augment=distort,
+        progress=progress,
+    )
+    say(f"test accuracy {history.test_accuracy[-1]:.2%}")
+    weights = folder / "digits.safetensors"
+    save_file(model.state_dict(), weights, {"model": describe(model), "seed": str(seed)})
+    say(f"wrote {weights}")
+    picture = _draw(model, history, folder / "digits.png", say)
+    return DigitsRun(model, history, weights, picture)
+
+
+def _draw(model, history, path, say):
+    from .report import draw_run, has_matplotlib
+
+    if not has_matplotlib():
+        say('no picture: matplotlib is not installed (pip install "pyengine[plot]")')
+        return None
+    draw_run(history, model[1].weight.detach().numpy().reshape(-1, 8, 8), path)
+    say(f"wrote {path}")
+    return path
+
+
+def load_digits_model(weights):
+    """The trained model of a file that train_digits wrote. Errors: ValueError that names the file."""
+    model = digits_model()
+    try:
+        model.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        raise ValueError(f"{weights}: not the weights of the digits model: {error}") from None
+    return model.eval()

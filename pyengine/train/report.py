@@ -1,0 +1,54 @@
+"""Pictures of a training run, drawn with matplotlib."""
+
+import importlib.util
+import io
+
+from pyengine.io.atomic import replace_file
+
+PICTURES_PER_ROW = 8
+ROWS = 4
+
+
+def has_matplotlib():
+    """True when matplotlib can be imported; it is not imported yet."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw_run(history, filters, path):
+    """A PNG at path: loss and accuracy by epoch, and the first 32 of the filters (n, height, width)."""
+    # The Figure itself and the Agg canvas: no display, and the caller's pyplot state stays as it is.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    curves, weights = figure.subfigures(1, 2, width_ratios=(1, 1.1))
+    loss, accuracy = curves.subplots(2, 1, sharex=True)
+    epochs = range(1, len(history.loss) + 1)
+    for axes, name, train, test in (
+        (loss, "loss", history.loss, history.test_loss),
+        (accuracy, "accuracy", history.accuracy, history.test_accuracy),
+    ):
+        axes.plot(epochs, train, label="training (distorted images, dropout)")
+        axes.plot(epochs, test, label="test")
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    accuracy.set_xlabel("epoch")
+    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
+    accuracy.set_title(f"test accuracy {history.test_accuracy[-1]:.2%}", fontsize="medium")
+    _draw_filters(weights, filters)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    replace_file(path, content.getvalue())
+
+
+def _draw_filters(figure, filters):
+    figure.suptitle("first layer's weights (red: ink speaks for it, blue: against)", fontsize="medium")
+    shown = filters[: ROWS * PICTURES_PER_ROW]
+    limit = max(float(abs(shown).max()), 1e-12)
+    for axes, weights in zip(figure.subplots(ROWS, PICTURES_PER_ROW).flat, shown, strict=False):
+        axes.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    for axes in figure.axes:
+        axes.set_axis_off()

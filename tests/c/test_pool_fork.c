@@ -29,7 +29,8 @@ static int fork_and_compute(void) {
     if (child == 0)
         _exit(child_computes() ? 0 : 1);
     int status = 0;
-    int right = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    int ended = child > 0 && waitpid(child, &status, 0) == child;
+    int right = ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (!right)
         fprintf(stderr, "the child ended with %s %d\n", WIFSIGNALED(status) ? "signal" : "status",
                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));

@@ -13,7 +13,7 @@ NOT_SUITES = {"__main__", "harness"}
 
 def prefer_installed_package() -> None:
     """python -m puts the repository first on the path; its pyengine/ has no extension unless built in place."""
-    if not any((ROOT / "pyengine").glob("_core.*.so")):
+    if not any((ROOT / "pyengine" / "_core").glob("_core.*.so")):
         elsewhere = [entry for entry in sys.path if entry and Path(entry).resolve() != ROOT]
         sys.path[:] = [*elsewhere, str(ROOT)]
 

@@ -101,11 +101,14 @@ class Objects:
                 print(f"pyengine: built without {level}: the compiler does not know {' '.join(flags)}")
         return known
 
-    def engine(self, flags: Iterable[str] = ()) -> list[Future[Path]]:
-        """All of csrc, slowest files first; `flags` come after the project's own."""
+    def sources(self, flags: Iterable[str] = ()) -> list[tuple[Path, list[str]]]:
+        """All of csrc with the flags of each file, slowest first; `flags` come after the project's own."""
         common = [*C_FLAGS, *flags]
-        jobs = [self.submit(CSRC / "isa" / f"{level}.c", common + own) for level, own in self.levels().items()]
-        return jobs + [self.submit(source, common) for source in sorted(CSRC.glob("*.c"))]
+        levels = [(CSRC / "isa" / f"{level}.c", common + own) for level, own in self.levels().items()]
+        return levels + [(source, common) for source in sorted(CSRC.glob("*.c"))]
+
+    def engine(self, flags: Iterable[str] = ()) -> list[Future[Path]]:
+        return [self.submit(source, own) for source, own in self.sources(flags)]
 
     def submit(self, source: Path, flags: list[str]) -> Future[Path]:
         return self.pool.submit(self._compile, source, flags)
@@ -115,11 +118,12 @@ class Objects:
         key = hashlib.sha256("\0".join([self.identity, *command]).encode()).hexdigest()[:12]
         target = self.directory / f"{source.parent.name}-{source.stem}-{key}.o"
         rule = target.with_suffix(".d")
-        if is_fresh(target, rule):
+        if target.with_suffix(".log").exists() and is_fresh(target, rule):
             return target
         # Under another name first: an interrupted compiler must not leave an object that looks fresh.
         unfinished = target.with_suffix(f".{os.getpid()}.o")
-        run(command + ["-MMD", "-MF", str(rule), "-o", str(unfinished)])
+        said = run(command + ["-MMD", "-MF", str(rule), "-o", str(unfinished)])
+        target.with_suffix(".log").write_text(said)
         unfinished.replace(target)
         self.compiled.append(source.name)
         return target
@@ -135,18 +139,24 @@ def is_fresh(target: Path, rule: Path) -> bool:
         return False
 
 
-def run(command: list[str]) -> None:
-    """The compiler's own words go to stderr; a failure ends the build."""
+def run(command: list[str]) -> str:
+    """The compiler's own words, which also go to stderr; a failure ends the build."""
     done = subprocess.run(command, capture_output=True, text=True)
     sys.stderr.write(done.stderr)
     if done.returncode != 0:
         tail = done.stderr.strip().splitlines()[-12:]
         raise BuildError("\n".join([f"pyengine: the compiler failed: {shlex.join(command)}", *tail]))
+    return done.stderr
 
 
 def link_library(compiler: list[str], objects: Iterable[Path], target: Path, flags: Iterable[str] = ()) -> None:
     named = [] if sys.platform == "darwin" else ["-Wl,-soname,libpyengine.so.0"]
     run([*compiler, "-shared", *named, *flags, *map(str, objects), "-o", str(target), "-pthread", "-lm"])
+
+
+def package_config(prefix: Path) -> str:
+    text = (CSRC / "pyengine.pc.in").read_text()
+    return text.replace("@PREFIX@", str(prefix)).replace("@VERSION@", read_version())
 
 
 def install(prefix: Path, objects_directory: Path) -> None:
@@ -159,8 +169,7 @@ def install(prefix: Path, objects_directory: Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to("libpyengine.so.0")
     shutil.copyfile(CSRC / "pyengine.h", prefix / "include" / "pyengine.h")
-    text = (CSRC / "pyengine.pc.in").read_text().replace("@PREFIX@", str(prefix)).replace("@VERSION@", read_version())
-    (prefix / "lib" / "pkgconfig" / "pyengine.pc").write_text(text)
+    (prefix / "lib" / "pkgconfig" / "pyengine.pc").write_text(package_config(prefix))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""The build: one version, what the package ships, what a poor machine is told, and what is not compiled twice."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pyengine
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "csrc"))
+import make  # noqa: E402  (csrc/make.py)
+
+INSTALLED_LIMIT = 5_000_000
+
+
+def test_one_version() -> None:
+    assert pyengine.__version__ == make.read_version() == importlib.metadata.version("pyengine")
+
+
+def test_console_entry_point() -> None:
+    scripts = importlib.metadata.entry_points(group="console_scripts", name="pyengine")
+    assert [script.value for script in scripts] == ["pyengine.cli:main"]
+
+
+def test_header_is_shipped() -> None:
+    header = Path(pyengine.get_include()) / "pyengine.h"
+    assert header.read_text() == (make.CSRC / "pyengine.h").read_text()
+
+
+def test_cython_declarations_and_type_marker_are_shipped() -> None:
+    package = Path(pyengine.__file__).parent
+    assert (package / "py.typed").exists()
+    assert sorted((package / "_core").glob("*.pxd"))
+
+
+def test_installed_size() -> None:
+    package = Path(pyengine.__file__).parent
+    files = [file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    assert sum(file.stat().st_size for file in files) <= INSTALLED_LIMIT
+
+
+def test_licence_is_complete() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text and "END OF TERMS AND CONDITIONS" in text
+
+
+def test_missing_compiler_is_one_sentence(tmp_path: Path) -> None:
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    command = [sys.executable, str(make.CSRC / "make.py"), "--prefix", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("pyengine needs a C compiler and found none: install gcc")
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> make.Objects:
+    return make.Objects(make.find_compiler(), tmp_path / "objects")
+
+
+def test_unknown_level_is_left_out_with_one_line(
+    objects: make.Objects, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    levels = {"generic": [], "future": ["-march=no-such-processor"]}
+    monkeypatch.setitem(make.LEVELS, objects.machine, levels)
+    assert list(objects.levels()) == ["generic"]
+    assert capsys.readouterr().out == (
+        "pyengine: built without future: the compiler does not know -march=no-such-processor\n"
+    )
+
+
+def test_an_object_is_rebuilt_when_what_it_includes_changes(objects: make.Objects, tmp_path: Path) -> None:
+    source, table = tmp_path / "one.c", tmp_path / "table.def"
+    table.write_text("int row = 1;\n")
+    source.write_text('#include "table.def"\n')
+
+    def compiled(flags: list[str]) -> bool:
+        objects.compiled.clear()
+        objects.submit(source, flags).result()
+        return bool(objects.compiled)
+
+    assert compiled([])
+    assert not compiled([])
+    assert compiled(["-O1"])
+    table.write_text("int row = 2;\n")
+    later = table.stat().st_mtime + 2
+    os.utime(table, (later, later))
+    assert compiled([])
+
+
+def test_an_error_names_the_command(objects: make.Objects, tmp_path: Path) -> None:
+    source = tmp_path / "wrong.c"
+    source.write_text("int f(void) { return missing; }\n")
+    with pytest.raises(make.BuildError, match=r"compiler failed: .*wrong\.c[\s\S]*missing"):
+        objects.submit(source, []).result()
+
+
+def test_a_new_pkg_config_file_names_prefix_and_version() -> None:
+    text = make.package_config(Path("/opt/somewhere"))
+    assert "prefix=/opt/somewhere\n" in text
+    assert f"Version: {make.read_version()}\n" in text

@@ -1,0 +1,151 @@
+"""The engine from plain C: it compiles without a warning, and its C tests pass at every level."""
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from require import require
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "csrc"))
+import make  # noqa: E402  (csrc/make.py)
+
+STRICT = ["-Werror"]
+C_TESTS = sorted((ROOT / "tests" / "c").glob("test_*.c"))
+# What /proc/cpuinfo must list for each level: an oracle that owes nothing to csrc/cpu.c.
+NEEDED_FLAGS = {
+    "generic": [],
+    "avx2": ["avx2", "fma", "f16c", "bmi2"],
+    "avx512": ["avx512f", "avx512dq", "avx512bw", "avx512vl"],
+    "avx512_bf16": ["avx512_bf16", "avx512_vnni"],
+}
+
+
+def machine_levels() -> list[str]:
+    if platform.machine() == "aarch64":
+        return ["generic", "neon"]
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
+    except OSError:
+        flags = set()
+    return [level for level, needed in NEEDED_FLAGS.items() if flags.issuperset(needed)]
+
+
+LEVELS = machine_levels()
+
+
+class Build:
+    """The objects of csrc: those that `pip install .` made in this tree, else compiled now."""
+
+    def __init__(self, compiler: list[str], directory: Path) -> None:
+        self.compiler = compiler
+        self.directory = directory
+        self.objects = make.Objects(compiler, ROOT / "build" / "objects")
+        self.engine = [job.result() for job in self.objects.engine()]
+
+    def program(self, source: Path) -> Path:
+        """Linked with the objects themselves: internal tests reach hidden symbols."""
+        target = self.directory / source.stem
+        flags = [*make.C_FLAGS, *STRICT, f"-I{make.CSRC}"]
+        make.run([*self.compiler, *flags, str(source), *map(str, self.engine), "-o", str(target), "-lm"])
+        return target
+
+
+def run_at(level: str, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYENGINE_ISA": level}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{command[0]} at {level}: {done.stdout}{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    return Build(make.find_compiler(), tmp_path_factory.mktemp("csrc"))
+
+
+@pytest.fixture(scope="session")
+def programs(build: Build) -> dict[str, Path]:
+    jobs = {source.stem: build.objects.pool.submit(build.program, source) for source in C_TESTS}
+    return {name: job.result() for name, job in jobs.items()}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", [source.stem for source in C_TESTS])
+def test_c_program(programs: dict[str, Path], name: str, level: str) -> None:
+    run_at(level, [programs[name]])
+
+
+@pytest.fixture(scope="session")
+def library(build: Build) -> Path:
+    target = build.directory / "libpyengine.so.0"
+    make.link_library(build.compiler, build.engine, target)
+    return target
+
+
+def test_library_finds_the_levels_of_this_machine(library: Path) -> None:
+    levels = ctypes.CDLL(str(library)).pe_isa_levels
+    levels.restype = ctypes.POINTER(ctypes.c_char_p)
+    names = iter(levels())
+    found = [name.decode() for name in iter(lambda: next(names), None)]
+    assert found == LEVELS
+
+
+def test_library_exports_public_names_alone(library: Path) -> None:
+    require("nm", shutil.which("nm"), "install binutils")
+    listing = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True)
+    exported = {line.split()[-1] for line in listing.stdout.splitlines()}
+    header = (make.CSRC / "pyengine.h").read_text()
+    assert exported
+    assert {name for name in exported if f"{name}(" not in header} == set()
+
+
+@pytest.fixture(scope="session")
+def embedded(build: Build, library: Path) -> Path:
+    target = build.directory / "embed"
+    include = build.directory / "include"
+    include.mkdir()
+    shutil.copy(make.CSRC / "pyengine.h", include)
+    source = ROOT / "tests" / "c" / "embed.c"
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", *STRICT, f"-I{include}"]
+    origin = f"-Wl,-rpath,{library.parent}"
+    make.run([*build.compiler, *flags, str(source), str(library), origin, "-o", str(target), "-lm"])
+    return target
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_embedding_without_python(embedded: Path, level: str) -> None:
+    assert run_at(level, [embedded]).stdout.strip() == level
+
+
+def test_one_line_of_cc_builds_the_library(build: Build, embedded: Path) -> None:
+    """The line that csrc/make.py documents, at -O0 here to save the suite's time."""
+    text = (make.__doc__ or "").partition("    cc ")[2].partition("\n\n")[0]
+    line = " ".join([*build.compiler, text.replace("\\\n", " ").replace("-O3", "-O0")]).strip()
+    assert "csrc/isa/*.c" in line
+    target = build.directory / "oneline" / "libpyengine.so.0"
+    target.parent.mkdir()
+    line = line.replace("-o libpyengine.so.0", f"-o '{target}'")
+    subprocess.run(["sh", "-c", line], cwd=ROOT, check=True)
+    program = target.parent / "embed"
+    source = ROOT / "tests" / "c" / "embed.c"
+    make.run([*build.compiler, f"-I{make.CSRC}", str(source), str(target), f"-Wl,-rpath,{target.parent}",
+              "-o", str(program), "-lm"])
+    run_at(LEVELS[-1], [program])
+
+
+def test_the_compiler_had_nothing_to_say(build: Build) -> None:
+    said = [made.with_suffix(".log").read_text() for made in build.engine]
+    assert "".join(said) == ""
+
+
+def test_clang_has_nothing_to_say(tmp_path: Path) -> None:
+    """Syntax and types alone; `.ci/run` has it generate code as well."""
+    require("clang", shutil.which("clang"), "install clang to check with the second compiler")
+    clang = make.Objects(["clang"], tmp_path)
+    for source, flags in clang.sources():
+        make.run(["clang", *flags, *STRICT, f"-I{make.CSRC}", "-fsyntax-only", str(source)])

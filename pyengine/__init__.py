@@ -35,7 +35,7 @@ float32, float64, bfloat16, float16, int8, int16, int32, int64, uint8, bool_ = (
 )
 
 # Imported at first use: `import pyengine` stays within milliseconds.
-_LAZY = {"autograd", "data", "io", "models", "nn", "ops", "optim", "train"}
+_LAZY = {"autograd", "data", "io", "nn", "ops", "optim", "train"}
 
 
 def __getattr__(name: str):

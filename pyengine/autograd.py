@@ -10,7 +10,7 @@ __all__ = ["enable_grad", "grad", "is_grad_enabled", "no_grad", "set_grad_enable
 is_grad_enabled = _core.is_grad_enabled
 
 
-class set_grad_enabled:  # noqa: N801 (torch's name)
+class set_grad_enabled:
     """Switches recording in this thread: at once, or for a `with` block or a decorated function."""
 
     def __init__(self, mode: bool) -> None:
@@ -47,13 +47,13 @@ class _Mode:
         return wrapped
 
 
-class no_grad(_Mode):  # noqa: N801
+class no_grad(_Mode):
     """Nothing is recorded inside: `with no_grad():` or `@no_grad()`."""
 
     mode = False
 
 
-class enable_grad(_Mode):  # noqa: N801
+class enable_grad(_Mode):
     """Recording is on inside, also within no_grad()."""
 
     mode = True

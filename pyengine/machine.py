@@ -12,7 +12,7 @@ set_memory_cap = _core.set_memory_cap
 trim = _core.trim
 
 
-class num_threads:  # noqa: N801 (reads like a word)
+class num_threads:
     """`with num_threads(n):` lets calls use up to n threads inside (in the whole process)."""
 
     def __init__(self, n: int) -> None:

@@ -5,8 +5,6 @@ DOMAIN gives the open interval that a row's inputs are drawn from where it is no
 import numpy as np
 from scipy import special
 
-INF = float("inf")
-
 
 def pool_reduce(f):
     """f over axes, with torch's names for its arguments."""
@@ -70,6 +68,8 @@ BINARY = {
     "minimum": np.minimum,
     "atan2": np.arctan2,
     "leaky_relu": lambda a, b: np.where(a > 0, a, b * a),
+    "softshrink": lambda a, b: np.where(a > b, a - b, np.where(a < -b, a + b, 0 * a)),
+    "hardshrink": lambda a, b: np.where(np.abs(a) <= b, 0, a),
     "elu": lambda a, b: np.where(a > 0, a, b * np.expm1(np.minimum(a, 0))),
 }
 
@@ -122,6 +122,9 @@ KINKS = {
     **{name: tuple(range(-5, 6)) for name in ("floor", "ceil", "trunc")},
     "round": tuple(i + 0.5 for i in range(-5, 5)),
 }  # fmt: skip
+
+
+THRESHOLD = ("softshrink", "hardshrink")  # kinks where |a| = b
 
 
 def draw(name: str, shape: tuple, rng: np.random.Generator) -> np.ndarray:

@@ -221,7 +221,8 @@ cdef object binary_into(int op, Tensor x, object b):
     writable(x, ROW_NAMES[op] + "_")
     broadcast_shape(2, inputs, &shape, op)
     if not same_shape(&shape, &x.view):
-        raise ValueError(f"{ROW_NAMES[op]}_: a result of shape {shape_of(&shape)} does not fit shape {x.shape} in place")
+        raise ValueError(f"{ROW_NAMES[op]}_: a result of shape {shape_of(&shape)} does not fit shape {x.shape} "
+                         "in place")
     cdef bint recorded = grad_mode() and (x.requires_grad or y.requires_grad)
     if x.view.dtype != PE_FLOAT32 or y.view.dtype != PE_FLOAT32 or overlaps(x, y) \
             or (recorded and info.backward_takes[1] & 1):

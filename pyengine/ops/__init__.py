@@ -5,7 +5,7 @@ from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like
 from pyengine.ops.elementwise import *  # noqa: F403
 from pyengine.ops.product import linear, matmul
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm
-from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var  # noqa: A004
+from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var
 from pyengine.ops.shape import (
     cat,
     expand,
@@ -19,3 +19,9 @@ from pyengine.ops.shape import (
     view,
 )
 from pyengine.ops.softmax import cross_entropy, l1_loss, log_softmax, mse_loss, softmax
+
+__all__ = sorted(  # the functions, not the modules that hold them
+    name
+    for name, value in globals().items()
+    if not name.startswith("_") and getattr(value, "__module__", "").startswith("pyengine.ops.")
+)

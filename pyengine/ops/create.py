@@ -76,7 +76,7 @@ def to(x: Tensor, dtype: dtype | str | None = None) -> Tensor:
 
 
 @method
-def float(x: Tensor) -> Tensor:  # noqa: A001 (torch's name)
+def float(x: Tensor) -> Tensor:
     """x as float32."""
     return to(x, "float32")
 
@@ -94,7 +94,7 @@ def long(x: Tensor) -> Tensor:
 
 
 @method
-def bool(x: Tensor) -> Tensor:  # noqa: A001 (torch's name)
+def bool(x: Tensor) -> Tensor:
     """True where x is not 0."""
     return to(x, "bool")
 

@@ -2,187 +2,187 @@
 
 from pyengine import _core
 from pyengine._core import Tensor, elementwise, elementwise_op
-from pyengine.ops._method import method
+from pyengine.ops._method import method as _method
 
 # looked up once: the number of a row never changes in a process
 _OP = {row["name"]: row["op"] for row in _core.elementwise_rows()}
 
 
-@method
+@_method
 def neg(x: Tensor) -> Tensor:
     """-x."""
     return elementwise(_OP["neg"], x)
 
 
-@method
+@_method
 def abs(x: Tensor) -> Tensor:
     """|x|. Its gradient at 0 is 0."""
     return elementwise(_OP["abs"], x)
 
 
-@method
+@_method
 def sign(x: Tensor) -> Tensor:
     """-1, 0 or 1 by the sign of x. Its gradient is 0 everywhere."""
     return elementwise(_OP["sign"], x)
 
 
-@method
+@_method
 def square(x: Tensor) -> Tensor:
     """x * x."""
     return elementwise(_OP["square"], x)
 
 
-@method
+@_method
 def sqrt(x: Tensor) -> Tensor:
     """The square root, correctly rounded; NaN for x < 0."""
     return elementwise(_OP["sqrt"], x)
 
 
-@method
+@_method
 def rsqrt(x: Tensor) -> Tensor:
     """1 / sqrt(x)."""
     return elementwise(_OP["rsqrt"], x)
 
 
-@method
+@_method
 def reciprocal(x: Tensor) -> Tensor:
     """1 / x."""
     return elementwise(_OP["reciprocal"], x)
 
 
-@method
+@_method
 def exp(x: Tensor) -> Tensor:
     """e^x."""
     return elementwise(_OP["exp"], x)
 
 
-@method
+@_method
 def exp2(x: Tensor) -> Tensor:
     """2^x."""
     return elementwise(_OP["exp2"], x)
 
 
-@method
+@_method
 def expm1(x: Tensor) -> Tensor:
     """e^x - 1, exact near 0."""
     return elementwise(_OP["expm1"], x)
 
 
-@method
+@_method
 def log(x: Tensor) -> Tensor:
     """The natural logarithm; -inf at 0, NaN below."""
     return elementwise(_OP["log"], x)
 
 
-@method
+@_method
 def log2(x: Tensor) -> Tensor:
     """The logarithm to base 2."""
     return elementwise(_OP["log2"], x)
 
 
-@method
+@_method
 def log10(x: Tensor) -> Tensor:
     """The logarithm to base 10."""
     return elementwise(_OP["log10"], x)
 
 
-@method
+@_method
 def log1p(x: Tensor) -> Tensor:
     """log(1 + x), exact near 0."""
     return elementwise(_OP["log1p"], x)
 
 
-@method
+@_method
 def sin(x: Tensor) -> Tensor:
     """The sine of x in radians."""
     return elementwise(_OP["sin"], x)
 
 
-@method
+@_method
 def cos(x: Tensor) -> Tensor:
     """The cosine of x in radians."""
     return elementwise(_OP["cos"], x)
 
 
-@method
+@_method
 def tan(x: Tensor) -> Tensor:
     """The tangent of x in radians."""
     return elementwise(_OP["tan"], x)
 
 
-@method
+@_method
 def sinh(x: Tensor) -> Tensor:
     """(e^x - e^-x) / 2."""
     return elementwise(_OP["sinh"], x)
 
 
-@method
+@_method
 def cosh(x: Tensor) -> Tensor:
     """(e^x + e^-x) / 2."""
     return elementwise(_OP["cosh"], x)
 
 
-@method
+@_method
 def tanh(x: Tensor) -> Tensor:
     """(e^x - e^-x) / (e^x + e^-x)."""
     return elementwise(_OP["tanh"], x)
 
 
-@method
+@_method
 def asin(x: Tensor) -> Tensor:
     """The angle in [-pi/2, pi/2] whose sine is x; NaN for |x| > 1."""
     return elementwise(_OP["asin"], x)
 
 
-@method
+@_method
 def acos(x: Tensor) -> Tensor:
     """The angle in [0, pi] whose cosine is x; NaN for |x| > 1."""
     return elementwise(_OP["acos"], x)
 
 
-@method
+@_method
 def atan(x: Tensor) -> Tensor:
     """The angle in (-pi/2, pi/2) whose tangent is x."""
     return elementwise(_OP["atan"], x)
 
 
-@method
+@_method
 def erf(x: Tensor) -> Tensor:
     """The error function 2/sqrt(pi) int_0^x e^(-t^2) dt."""
     return elementwise(_OP["erf"], x)
 
 
-@method
+@_method
 def erfc(x: Tensor) -> Tensor:
     """1 - erf(x), exact for large x."""
     return elementwise(_OP["erfc"], x)
 
 
-@method
+@_method
 def floor(x: Tensor) -> Tensor:
     """The largest integer not above x. Its gradient is 0."""
     return elementwise(_OP["floor"], x)
 
 
-@method
+@_method
 def ceil(x: Tensor) -> Tensor:
     """The smallest integer not below x. Its gradient is 0."""
     return elementwise(_OP["ceil"], x)
 
 
-@method
+@_method
 def round(x: Tensor) -> Tensor:
     """The nearest integer, ties to even. Its gradient is 0."""
     return elementwise(_OP["round"], x)
 
 
-@method
+@_method
 def trunc(x: Tensor) -> Tensor:
     """x without its fraction. Its gradient is 0."""
     return elementwise(_OP["trunc"], x)
 
 
-@method
+@_method
 def relu(x: Tensor) -> Tensor:
     """max(x, 0). Its gradient at 0 is 0. (Nair and Hinton, 2010)"""
     return elementwise(_OP["relu"], x)
@@ -208,7 +208,7 @@ def silu(x: Tensor) -> Tensor:
     return elementwise(_OP["silu"], x)
 
 
-@method
+@_method
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + e^-x)."""
     return elementwise(_OP["sigmoid"], x)
@@ -249,127 +249,127 @@ def hardswish(x: Tensor) -> Tensor:
     return elementwise(_OP["hardswish"], x)
 
 
-@method
+@_method
 def add(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a + b. Shapes broadcast."""
     return elementwise(_OP["add"], a, b)
 
 
-@method
+@_method
 def sub(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a - b. Shapes broadcast."""
     return elementwise(_OP["sub"], a, b)
 
 
-@method
+@_method
 def mul(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a * b. Shapes broadcast."""
     return elementwise(_OP["mul"], a, b)
 
 
-@method
+@_method
 def div(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a / b, true division. Shapes broadcast."""
     return elementwise(_OP["div"], a, b)
 
 
-@method
+@_method
 def pow(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a^b; NaN for a < 0 and b not an integer. Shapes broadcast."""
     return elementwise(_OP["pow"], a, b)
 
 
-@method
+@_method
 def maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
     """The larger of a and b; NaN if either is NaN. At a tie each gets half of the gradient. Shapes broadcast."""
     return elementwise(_OP["maximum"], a, b)
 
 
-@method
+@_method
 def minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
     """The smaller of a and b; NaN if either is NaN. At a tie each gets half of the gradient. Shapes broadcast."""
     return elementwise(_OP["minimum"], a, b)
 
 
-@method
+@_method
 def atan2(a: Tensor | float, b: Tensor | float) -> Tensor:
     """The angle of the point (b, a): atan(a / b) in the right quadrant. Shapes broadcast."""
     return elementwise(_OP["atan2"], a, b)
 
 
-@method
+@_method
 def eq(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a == b as bool; NaN compares false (ne: true). Shapes broadcast."""
     return elementwise(_OP["eq"], a, b)
 
 
-@method
+@_method
 def ne(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a != b as bool; NaN compares false (ne: true). Shapes broadcast."""
     return elementwise(_OP["ne"], a, b)
 
 
-@method
+@_method
 def lt(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a < b as bool; NaN compares false (ne: true). Shapes broadcast."""
     return elementwise(_OP["lt"], a, b)
 
 
-@method
+@_method
 def le(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a <= b as bool; NaN compares false (ne: true). Shapes broadcast."""
     return elementwise(_OP["le"], a, b)
 
 
-@method
+@_method
 def gt(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a > b as bool; NaN compares false (ne: true). Shapes broadcast."""
     return elementwise(_OP["gt"], a, b)
 
 
-@method
+@_method
 def ge(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a >= b as bool; NaN compares false (ne: true). Shapes broadcast."""
     return elementwise(_OP["ge"], a, b)
 
 
-@method
+@_method
 def isnan(x: Tensor) -> Tensor:
     """True where x is NaN."""
     return elementwise(_OP["isnan"], x)
 
 
-@method
+@_method
 def isinf(x: Tensor) -> Tensor:
     """True where x is inf or -inf."""
     return elementwise(_OP["isinf"], x)
 
 
-@method
+@_method
 def isfinite(x: Tensor) -> Tensor:
     """True where x is neither infinite nor NaN."""
     return elementwise(_OP["isfinite"], x)
 
 
-@method
+@_method
 def logical_not(x: Tensor) -> Tensor:
     """not x, for bool tensors."""
     return elementwise(_OP["logical_not"], x)
 
 
-@method
+@_method
 def logical_and(a: Tensor, b: Tensor) -> Tensor:
     """a and b, for bool tensors. Shapes broadcast."""
     return elementwise(_OP["logical_and"], a, b)
 
 
-@method
+@_method
 def logical_or(a: Tensor, b: Tensor) -> Tensor:
     """a or b, for bool tensors. Shapes broadcast."""
     return elementwise(_OP["logical_or"], a, b)
 
 
-@method
+@_method
 def logical_xor(a: Tensor, b: Tensor) -> Tensor:
     """True where exactly one of a and b is, for bool tensors. Shapes broadcast."""
     return elementwise(_OP["logical_xor"], a, b)
@@ -392,7 +392,17 @@ def elu(x: Tensor, alpha: Tensor | float = 1.0) -> Tensor:
     return elementwise(_OP["elu"], x, alpha)
 
 
-@method
+def softshrink(x: Tensor, lambd: Tensor | float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+    return elementwise(_OP["softshrink"], x, lambd)
+
+
+def hardshrink(x: Tensor, lambd: Tensor | float = 0.5) -> Tensor:
+    """x, and 0 where |x| <= lambd."""
+    return elementwise(_OP["hardshrink"], x, lambd)
+
+
+@_method
 def clamp(x: Tensor, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
     """x held between min and max; either may be None. Where they cross, max wins."""
     if min is None and max is None:

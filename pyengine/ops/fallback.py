@@ -1,28 +1,28 @@
 """What is not hot and rests on NumPy: fancy indexing, and arithmetic of integers and float64."""
 
-import numpy
-
 from pyengine import _core
 from pyengine._core import Tensor, from_numpy
 from pyengine.ops._method import rule
 
+# row -> NumPy's name for it; NumPy itself is imported at first use
 _UFUNCS = {
-    "add": numpy.add, "sub": numpy.subtract, "mul": numpy.multiply, "div": numpy.true_divide, "pow": numpy.power,
-    "maximum": numpy.maximum, "minimum": numpy.minimum, "neg": numpy.negative, "abs": numpy.abs, "sign": numpy.sign,
-    "square": numpy.square, "eq": numpy.equal, "ne": numpy.not_equal, "lt": numpy.less, "le": numpy.less_equal,
-    "gt": numpy.greater, "ge": numpy.greater_equal, "where": numpy.where, "logical_not": numpy.logical_not,
-    "logical_and": numpy.logical_and, "logical_or": numpy.logical_or, "logical_xor": numpy.logical_xor,
-    "sqrt": numpy.sqrt, "exp": numpy.exp, "log": numpy.log, "floor": numpy.floor, "ceil": numpy.ceil,
+    "add": "add", "sub": "subtract", "mul": "multiply", "div": "true_divide", "pow": "power", "maximum": "maximum",
+    "minimum": "minimum", "neg": "negative", "abs": "abs", "sign": "sign", "square": "square", "eq": "equal",
+    "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "where": "where",
+    "logical_not": "logical_not", "logical_and": "logical_and", "logical_or": "logical_or",
+    "logical_xor": "logical_xor", "sqrt": "sqrt", "exp": "exp", "log": "log", "floor": "floor", "ceil": "ceil",
 }  # fmt: skip
 
 
 def _arithmetic(name: str, operands: list[Tensor]) -> Tensor:
     """The row `name` for element types that it does not have; the result is off the tape."""
+    import numpy
+
     types = " and ".join(x.dtype.name for x in operands)
     if name not in _UFUNCS or any(x.dtype.name in ("bfloat16", "float16") for x in operands):
         raise TypeError(f"{name}: no operation for {types}; use x.float()")
     with numpy.errstate(all="ignore"):
-        result = _UFUNCS[name](*[x.detach().numpy() for x in operands])
+        result = getattr(numpy, _UFUNCS[name])(*[x.detach().numpy() for x in operands])
     # an integer and a float32 meet in float32, as in torch; NumPy would say float64
     if result.dtype == numpy.float64 and not any(x.dtype.name == "float64" for x in operands):
         result = result.astype(numpy.float32)
@@ -31,6 +31,8 @@ def _arithmetic(name: str, operands: list[Tensor]) -> Tensor:
 
 def _plain(index: tuple, what: str) -> tuple:
     """The index with tensors as arrays."""
+    import numpy
+
     parts = tuple(p.detach().numpy() if isinstance(p, Tensor) else p for p in index)
     for part in parts:
         array = part if part is None or part is Ellipsis or isinstance(part, slice) else numpy.asarray(part)
@@ -40,6 +42,8 @@ def _plain(index: tuple, what: str) -> tuple:
 
 
 def _index(x: Tensor, index: tuple) -> Tensor:
+    import numpy
+
     plain = _plain(index, "index")
     taken = x.detach().numpy()[plain]
     return _core.record(from_numpy(numpy.array(taken)), "index", (x,), (), (x.shape, plain))
@@ -52,6 +56,8 @@ def _index_rule(node, g):
 
 def _index_add(g: Tensor, shape: tuple, index: tuple) -> Tensor:
     """Zeros of `shape` plus g at `index`; an element named twice gets both."""
+    import numpy
+
     total = numpy.zeros(shape, numpy.float32)
     numpy.add.at(total, index, g.detach().numpy())
     return _core.record(from_numpy(total), "index_add", (g,), (), index)

@@ -36,7 +36,7 @@ def _reduced(name: str, x: Tensor, dim, keepdim: bool, saved=()) -> Tensor:
 
 
 @method
-def sum(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:  # noqa: A001 (torch's name)
+def sum(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
     """The sum over the axes dim (one, several, None: all); 0 over nothing. Integers are summed as float32."""
     return _reduced("sum", _as_float(x), dim, keepdim)
 
@@ -89,7 +89,7 @@ def _extreme(name: str, x: Tensor, dim, keepdim: bool) -> Tensor:
 def _extreme_rule(node, g):
     """Equal extremes share the gradient."""
     x, out = node.saved
-    shape, dims, keepdim = node.meta
+    shape, dims, _ = node.meta
     at = (x.detach() == _core.expand(_core.reshape(out.detach(), _kept(shape, dims)), shape)).float()
     return _spread(node, g) * (at / sum(at, dims, keepdim=True))
 

@@ -25,7 +25,7 @@ from pyengine.machine import (
     show_config,
     trim,
 )
-from pyengine.ops import *  # noqa: F403
+from pyengine.ops import *
 
 from pyengine import _core as _core  # isort: skip
 

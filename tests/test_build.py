@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import pyengine
 
 ROOT = Path(__file__).resolve().parent.parent

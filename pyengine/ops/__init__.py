@@ -1,8 +1,8 @@
 """Every operation by name. Most are methods of Tensor too."""
 
-from pyengine.ops import fallback as _fallback  # noqa: F401 (registers what rests on NumPy)
+from pyengine.ops import fallback as _fallback
 from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like, zeros, zeros_like
-from pyengine.ops.elementwise import *  # noqa: F403
+from pyengine.ops.elementwise import *
 from pyengine.ops.product import linear, matmul
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm
 from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var

@@ -1,0 +1,76 @@
+"""What the engine costs before it computes: import, memory, disk, and one call on 16 floats.
+
+    python -m bench startup [--json FILE]
+
+Import and memory are those beyond `import numpy`, each round in a fresh process. The calls are whole: what the
+kernel takes on 16 floats (nanoseconds) and the empty Python call that is shown beside them are still in them.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.harness import interleave, print_table, save_json, timed
+
+ROUNDS = 15
+
+FRESH = """
+import json, sys, time
+def resident():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * 4096
+import numpy
+before, begin = resident(), time.perf_counter()
+import MODULE
+took = time.perf_counter() - begin
+print(json.dumps([took, resident() - before]))
+"""
+
+
+def fresh_import(module: str) -> tuple[float, int]:
+    """Seconds and bytes that `import module` costs a process that has NumPy."""
+    run = subprocess.run([sys.executable, "-c", FRESH.replace("MODULE", module)], capture_output=True, check=True)
+    return tuple(json.loads(run.stdout))
+
+
+def installed_bytes() -> int:
+    import pyengine
+
+    folder = Path(pyengine.__file__).parent
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+
+
+def call_cases():
+    """Elementwise calls on 16 floats. Each holds the kernel's few nanoseconds and the loop's own call."""
+    import pyengine as pe
+
+    x, y = pe.ones(16), pe.ones(16)
+    leaf = pe.ones(16, requires_grad=True)
+    return {
+        "relu(x)": timed(lambda: pe.relu(x)),
+        "exp(x)": timed(lambda: pe.exp(x)),
+        "x + y": timed(lambda: x + y),
+        "x + y with the tape": timed(lambda: leaf + y),
+        "an empty Python call": timed(lambda: None),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench startup", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args(arguments)
+    imports = [fresh_import("pyengine") for _ in range(ROUNDS)]
+    figures = {
+        "import beyond numpy, ms": statistics.median(seconds for seconds, _ in imports) * 1e3,
+        "resident memory beyond numpy, MB": statistics.median(size for _, size in imports) / 1e6,
+        "installed, MB": installed_bytes() / 1e6,
+    }
+    samples = interleave(call_cases())
+    for name, sample in samples.items():
+        figures[f"{name}, us"] = sample.median * 1e6
+    print_table(["figure", "median"], [[name, f"{value:.3g}"] for name, value in figures.items()])
+    save_json(options.json, figures)
+    return 0

@@ -32,8 +32,8 @@ static void finish(const struct run *r, float *tile, int64_t i, int64_t j, int64
                    size_t floats) {
     const struct pe_gemm_problem *g = &r->g;
     if (g->bias)
-        r->kernels->add_bias(tile, g->bias + i * g->bias_i + j * g->bias_j, g->bias_i, g->bias_j, (size_t)rows,
-                             (size_t)columns);
+        r->kernels->add_bias(tile, g->bias + i * g->bias_i + j * g->bias_j, g->bias_i, g->bias_j,
+                             (size_t)rows, (size_t)columns);
     if (r->activation) {
         const void *in[1] = { tile };
         const ptrdiff_t step[1] = { 1 };
@@ -80,7 +80,8 @@ static void row_body(int64_t begin, int64_t end, void *arg) {
     const struct run *r = arg;
     const struct pe_gemm_problem *g = &r->g;
     float *y = g->c + begin;
-    r->kernels->row(y, (size_t)(end - begin), g->a, g->a_p, g->b + begin, g->b_p, (size_t)g->k, g->accumulate);
+    r->kernels->row(y, (size_t)(end - begin), g->a, g->a_p, g->b + begin, g->b_p, (size_t)g->k,
+                    g->accumulate);
     finish(r, y, 0, begin, 1, end - begin, (size_t)(end - begin));
 }
 
@@ -93,9 +94,10 @@ static void strips_body(int64_t begin, int64_t end, void *arg) {
         int64_t columns = min64(nr, end - j), p0 = 0;
         do {
             int64_t p1 = min64(p0 + PE_GEMM_STRIP_DEPTH, g->k);
-            r->kernels->pack(panel, (size_t)nr, g->b + p0 * g->b_p + j * g->b_j, g->b_p, g->b_j, (size_t)(p1 - p0),
-                             (size_t)columns);
-            struct pe_gemm_tile t = { .a = g->a + p0 * g->a_p, .a_row = g->a_i, .a_k = g->a_p, .b = panel, .b_k = nr };
+            r->kernels->pack(panel, (size_t)nr, g->b + p0 * g->b_p + j * g->b_j, g->b_p, g->b_j,
+                             (size_t)(p1 - p0), (size_t)columns);
+            struct pe_gemm_tile t = { .a = g->a + p0 * g->a_p, .a_row = g->a_i, .a_k = g->a_p, .b = panel,
+                                      .b_k = nr };
             run_tile(r, &t, 0, j, g->m, columns, p0, p1);
             p0 = p1;
         } while (p0 < g->k);
@@ -111,12 +113,12 @@ static void pack_body(int64_t begin, int64_t end, void *arg) {
     for (int64_t x = begin; x < end; x++) {
         if (x < r->packs_a) {
             int64_t i = r->i0 + x * mr;
-            r->kernels->pack(r->packed_a + x * mr * kc, (size_t)mr, g->a + i * g->a_i + r->p0 * g->a_p, g->a_p, g->a_i,
-                             (size_t)kc, (size_t)min64(mr, r->i1 - i));
+            r->kernels->pack(r->packed_a + x * mr * kc, (size_t)mr, g->a + i * g->a_i + r->p0 * g->a_p,
+                             g->a_p, g->a_i, (size_t)kc, (size_t)min64(mr, r->i1 - i));
         } else {
             int64_t panel = x - r->packs_a, j = r->j0 + (panel + skipped) * nr;
-            r->kernels->pack(r->packed_b + panel * nr * kc, (size_t)nr, g->b + r->p0 * g->b_p + j * g->b_j, g->b_p,
-                             g->b_j, (size_t)kc, (size_t)min64(nr, r->j1 - j));
+            r->kernels->pack(r->packed_b + panel * nr * kc, (size_t)nr, g->b + r->p0 * g->b_p + j * g->b_j,
+                             g->b_p, g->b_j, (size_t)kc, (size_t)min64(nr, r->j1 - j));
         }
     }
 }
@@ -172,7 +174,8 @@ static void run_blocks(struct run *r) {
                     int64_t grain = 1 + 16384 / ((r->p1 - r->p0 + 1) * nr);
                     for_ranges(r, r->packs_a + packs_b, grain, pack_body);
                 }
-                for_ranges(r, parts(r->i1 - r->i0, plan->task_m) * parts(r->j1 - r->j0, plan->task_n), 1, task_body);
+                for_ranges(r, parts(r->i1 - r->i0, plan->task_m) * parts(r->j1 - r->j0, plan->task_n), 1,
+                           task_body);
                 packs_b = 0; /* packed by the first block of rows */
             }
             r->p0 = r->p1;
@@ -245,6 +248,7 @@ pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
         r.threads = threads;
         batch_body(0, batch.count, &br);
     }
-    if (br.failed) return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %zu bytes of packing", floats * 4);
+    if (br.failed)
+        return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %zu bytes of packing", floats * 4);
     return PE_OK;
 }

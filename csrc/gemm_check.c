@@ -14,7 +14,8 @@ static pe_status check_operand(const pe_tensor *t, const char *name, int least_a
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: %s must have %d to %d axes, has %d", name, least_axes,
                        PE_MAX_DIMS, (int)t->ndim);
     if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "gemm: %s must be float32, is %s", name, pe_dtype_name(t->dtype));
+        return pe_fail(err, PE_ERR_DTYPE, -1, "gemm: %s must be float32, is %s", name,
+                       pe_dtype_name(t->dtype));
     int empty = 0;
     for (int d = 0; d < t->ndim; d++) {
         if (t->shape[d] < 0)
@@ -72,14 +73,16 @@ static pe_status check_writable(const pe_tensor *c, pe_error *err) {
     for (int d = 0; d < c->ndim; d++) {
         if (c->shape[d] == 1) continue;
         int at = axes++;
-        for (; at > 0 && llabs(c->strides[order[at - 1]]) > llabs(c->strides[d]); at--) order[at] = order[at - 1];
+        for (; at > 0 && llabs(c->strides[order[at - 1]]) > llabs(c->strides[d]); at--)
+            order[at] = order[at - 1];
         order[at] = d;
     }
     int64_t reach = 0; /* cannot overflow: the whole range has been added up above */
     for (int x = 0; x < axes; x++) {
         int d = order[x];
         if (llabs(c->strides[d]) <= reach)
-            return pe_fail(err, PE_ERR_ARGUMENT, d, "gemm: c overlaps itself, stride %lld of axis %d is too small",
+            return pe_fail(err, PE_ERR_ARGUMENT, d,
+                           "gemm: c overlaps itself, stride %lld of axis %d is too small",
                            (long long)c->strides[d], d);
         reach += llabs(c->strides[d]) * (c->shape[d] - 1);
     }
@@ -97,13 +100,14 @@ static pe_status check_matrices(const pe_tensor *a, const pe_tensor *b, const pe
     if (c->shape[c->ndim - 2] != m || c->shape[c->ndim - 1] != n) {
         char text_a[PE_SHAPE_TEXT];
         DESCRIBE_OPERANDS(b, c);
-        return pe_fail(err, PE_ERR_SHAPE, c->ndim - 1, "gemm: c %s must end in (%lld, %lld) for a %s and b %s", text_u,
+        return pe_fail(err, PE_ERR_SHAPE, c->ndim - 1,
+                       "gemm: c %s must end in (%lld, %lld) for a %s and b %s", text_u,
                        (long long)m, (long long)n, pe_shape_text(a, text_a), text_t);
     }
     if (bias && bias->shape[0] != n) {
         DESCRIBE_OPERANDS(bias, c);
-        return pe_fail(err, PE_ERR_SHAPE, 0, "gemm: bias %s must have as many elements as c %s has columns", text_t,
-                       text_u);
+        return pe_fail(err, PE_ERR_SHAPE, 0, "gemm: bias %s must have as many elements as c %s has columns",
+                       text_t, text_u);
     }
     return PE_OK;
 }
@@ -114,8 +118,8 @@ static pe_status read_batch(const pe_tensor *a, const pe_tensor *b, const pe_ten
     int axes = (a->ndim > b->ndim ? a->ndim : b->ndim) - 2;
     DESCRIBE_OPERANDS(a, b);
     if (c->ndim - 2 != axes)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: c must have %d axes for a %s and b %s, has %d", axes + 2, text_t,
-                       text_u, (int)c->ndim);
+        return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: c must have %d axes for a %s and b %s, has %d",
+                       axes + 2, text_t, text_u, (int)c->ndim);
     batch->axes = 0;
     batch->count = 1;
     for (int d = 0; d < axes; d++) {
@@ -125,15 +129,16 @@ static pe_status read_batch(const pe_tensor *a, const pe_tensor *b, const pe_ten
         if (size_a != size && size_a != 1) size = -1;
         if (size_b != size && size_b != 1) size = -1;
         if (size < 0)
-            return pe_fail(err, PE_ERR_SHAPE, d, "gemm: the leading axes of a %s and b %s do not broadcast", text_t,
-                           text_u);
+            return pe_fail(err, PE_ERR_SHAPE, d, "gemm: the leading axes of a %s and b %s do not broadcast",
+                           text_t, text_u);
         if (c->shape[d] != size) {
             char text_c[PE_SHAPE_TEXT];
             return pe_fail(err, PE_ERR_SHAPE, d, "gemm: axis %d of c %s must be %lld for a %s and b %s", d,
                            pe_shape_text(c, text_c), (long long)size, text_t, text_u);
         }
         if (__builtin_mul_overflow(batch->count, size, &batch->count))
-            return pe_fail(err, PE_ERR_SHAPE, d, "gemm: the batch of a %s and b %s is too large", text_t, text_u);
+            return pe_fail(err, PE_ERR_SHAPE, d, "gemm: the batch of a %s and b %s is too large", text_t,
+                           text_u);
         if (size == 1) continue;
         int at = batch->axes++;
         batch->size[at] = size;
@@ -166,10 +171,13 @@ static void fold_batch(struct pe_gemm_problem *g, struct pe_gemm_batch *batch) {
 
 static pe_status check_activation(int op, pe_error *err) {
     if (op == PE_NO_ACTIVATION) return PE_OK;
-    const pe_elementwise_info *info = op >= 0 && op < pe_elementwise_count() ? pe_elementwise_describe(op) : NULL;
-    if (!info) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: activation %d is no elementwise operation", op);
+    const pe_elementwise_info *info =
+        op >= 0 && op < pe_elementwise_count() ? pe_elementwise_describe(op) : NULL;
+    if (!info)
+        return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: activation %d is no elementwise operation", op);
     if (info->inputs != 1 || info->in_dtype[0] != PE_FLOAT32 || info->out_dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: activation %s must take one float32 and give one", info->name);
+        return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: activation %s must take one float32 and give one",
+                       info->name);
     return PE_OK;
 }
 

@@ -87,7 +87,8 @@ static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan
     plan->task_n = equal_part(g->n, columns * nr, nr);
 }
 
-static void plan_blocks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int mr, int nr, int lanes) {
+static void plan_blocks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int mr, int nr,
+                        int lanes) {
     int64_t panels = parts(g->n, nr), ragged = g->n % lanes != 0;
     plan->kc = block_depth(g->k, mr, nr);
     plan->pack_a = wants_packed_a(g);
@@ -100,7 +101,8 @@ static void plan_blocks(const struct pe_gemm_problem *g, struct pe_gemm_plan *pl
     cut_tasks(g, plan, mr, nr);
 }
 
-void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem *g, struct pe_gemm_plan *plan) {
+void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem *g,
+                       struct pe_gemm_plan *plan) {
     int mr = kernels->gemm.mr, nr = kernels->gemm.nr, lanes = kernels->vector_floats;
     settle_strides(g);
     struct pe_gemm_problem other = exchanged(g);

@@ -87,7 +87,8 @@ static int near_float64(const pe_tensor *a, const pe_tensor *b, int64_t i, int64
 }
 
 /* Every element, or a sample of about `most`. */
-static void check_product(const pe_tensor *a, const pe_tensor *b, const pe_tensor *c, const float *before, int64_t most) {
+static void check_product(const pe_tensor *a, const pe_tensor *b, const pe_tensor *c, const float *before,
+                          int64_t most) {
     int64_t m = c->shape[0], n = c->shape[1], wrong = 0, far = 0;
     int64_t step = m * n > most ? m * n / most : 1;
     for (int64_t x = 0; x < m * n; x += step) {
@@ -112,8 +113,8 @@ static pe_status multiply(const pe_tensor *a, const pe_tensor *b, const pe_tenso
     return status;
 }
 
-static void one_shape(int64_t m, int64_t n, int64_t k, enum layout la, enum layout lb, enum layout lc, int accumulate,
-                      int64_t most) {
+static void one_shape(int64_t m, int64_t n, int64_t k, enum layout la, enum layout lb, enum layout lc,
+                      int accumulate, int64_t most) {
     struct operand a = make_matrix(m, k, la, (int)draw(2)), b = make_matrix(k, n, lb, (int)draw(2));
     struct operand c = make_matrix(m, n, lc, (int)draw(2));
     float *before = malloc((size_t)(m * n + 1) * sizeof *before);
@@ -129,10 +130,12 @@ static enum layout any_layout(void) { return (enum layout)draw(LAYOUTS); }
 
 static void test_small_shapes(void) {
     for (int round = 0; round < 1500; round++)
-        one_shape(1 + draw(40), 1 + draw(40), draw(41), any_layout(), any_layout(), any_layout(), (int)draw(2), 1 << 20);
+        one_shape(1 + draw(40), 1 + draw(40), draw(41), any_layout(), any_layout(), any_layout(),
+                  (int)draw(2), 1 << 20);
     for (int la = 0; la < LAYOUTS; la++)
         for (int lb = 0; lb < LAYOUTS; lb++)
-            for (int lc = 0; lc < LAYOUTS; lc++) one_shape(29, 67, 35, la, lb, lc, (la + lb + lc) % 2, 1 << 20);
+            for (int lc = 0; lc < LAYOUTS; lc++)
+                one_shape(29, 67, 35, la, lb, lc, (la + lb + lc) % 2, 1 << 20);
 }
 
 /* Sizes around the tile, the task, the block of k, the strip and the packed super-block. */
@@ -162,8 +165,8 @@ static void test_boundaries(void) {
 /* ---- threads ---- */
 
 static void test_threads(void) {
-    static const int64_t shapes[][3] = { { 64, 512, 784 }, { 512, 784, 64 }, { 257, 319, 1030 }, { 1, 4000, 900 },
-                                         { 3, 3000, 700 }, { 4000, 1, 900 }, { 1000, 10, 600 } };
+    static const int64_t shapes[][3] = { { 64, 512, 784 }, { 512, 784, 64 }, { 257, 319, 1030 },
+                                         { 1, 4000, 900 }, { 3, 3000, 700 }, { 4000, 1, 900 }, { 1000, 10, 600 } };
     static const int counts[] = { 1, 2, 3, 8 };
     int normal = pe_get_num_threads(ctx);
     pe_machine machine;
@@ -213,7 +216,8 @@ static void test_batch(int64_t m, int64_t n, int64_t k) {
     struct operand c = make_matrix(24 * m, n, ROWS, 0);
     pe_tensor ta = { a.t.data, PE_FLOAT32, 5, { 2, 1, 3, m, k }, { 3 * m * k * 4, 4, m * k * 4, k * 4, 4 } };
     pe_tensor tb = { b.t.data, PE_FLOAT32, 4, { 4, 1, k, n }, { k * n * 4, 4, n * 4, 4 } };
-    pe_tensor tc = { c.t.data, PE_FLOAT32, 5, { 2, 4, 3, m, n }, { 12 * m * n * 4, 3 * m * n * 4, m * n * 4, n * 4, 4 } };
+    pe_tensor tc = { c.t.data, PE_FLOAT32, 5, { 2, 4, 3, m, n },
+                     { 12 * m * n * 4, 3 * m * n * 4, m * n * 4, n * 4, 4 } };
     CHECK(multiply(&ta, &tb, NULL, &tc, PE_NO_ACTIVATION, 0) == PE_OK);
     for (int x = 0; x < 24; x++) {
         pe_tensor one_a = a.t, one_b = b.t, one_c = c.t;
@@ -233,7 +237,8 @@ static void test_batch(int64_t m, int64_t n, int64_t k) {
 
 /* ---- epilogue ---- */
 
-static void test_epilogue(int64_t m, int64_t n, int64_t k, enum layout lb, enum layout lc, const char *name, int step) {
+static void test_epilogue(int64_t m, int64_t n, int64_t k, enum layout lb, enum layout lc, const char *name,
+                          int step) {
     int op = name ? pe_elementwise_find(name) : PE_NO_ACTIVATION;
     if (name) CHECK(op >= 0);
     struct operand a = make_matrix(m, k, ROWS, 0), b = make_matrix(k, n, lb, 0), c = make_matrix(m, n, lc, 0);
@@ -260,8 +265,8 @@ static void test_epilogue(int64_t m, int64_t n, int64_t k, enum layout lb, enum 
 
 static void test_epilogues(void) {
     static const char *names[] = { NULL, "relu", "hardswish", "softsign", "reciprocal" };
-    static const int64_t sizes[][3] = { { 64, 96, 40 }, { 7, 13, 5 }, { 1, 300, 33 }, { 3, 200, 300 }, { 150, 1, 40 },
-                                        { 100, 200, 1100 }, { 33, 31, 0 } };
+    static const int64_t sizes[][3] = { { 64, 96, 40 }, { 7, 13, 5 }, { 1, 300, 33 }, { 3, 200, 300 },
+                                        { 150, 1, 40 }, { 100, 200, 1100 }, { 33, 31, 0 } };
     for (int s = 0; s < 7; s++)
         for (int x = 0; x < 5; x++)
             for (int layout = 0; layout < 3; layout++)
@@ -272,7 +277,8 @@ static void test_epilogues(void) {
 /* ---- NaN and infinities reach exactly the elements of their row or column ---- */
 
 static void test_specials(void) {
-    static const int64_t sizes[][3] = { { 5, 7, 9 }, { 17, 35, 20 }, { 1, 50, 30 }, { 2, 50, 200 }, { 65, 33, 70 } };
+    static const int64_t sizes[][3] = { { 5, 7, 9 }, { 17, 35, 20 }, { 1, 50, 30 }, { 2, 50, 200 },
+                                        { 65, 33, 70 } };
     for (int s = 0; s < 5; s++)
         for (int lb = 0; lb < 2; lb++)
             for (int special = 0; special < 3; special++) {
@@ -305,8 +311,10 @@ static void refused(const pe_gemm_args *args, pe_status code, const char *word) 
 
 static void test_refusals(void) {
     float space[400] = { 0 };
-    const pe_tensor a = { space, PE_FLOAT32, 2, { 3, 4 }, { 16, 4 } }, b = { space + 50, PE_FLOAT32, 2, { 4, 5 }, { 20, 4 } };
-    const pe_tensor c = { space + 100, PE_FLOAT32, 2, { 3, 5 }, { 20, 4 } }, bias = { space + 150, PE_FLOAT32, 1, { 5 }, { 4 } };
+    const pe_tensor a = { space, PE_FLOAT32, 2, { 3, 4 }, { 16, 4 } };
+    const pe_tensor b = { space + 50, PE_FLOAT32, 2, { 4, 5 }, { 20, 4 } };
+    const pe_tensor c = { space + 100, PE_FLOAT32, 2, { 3, 5 }, { 20, 4 } };
+    const pe_tensor bias = { space + 150, PE_FLOAT32, 1, { 5 }, { 4 } };
     const pe_gemm_args good = { &a, &b, &bias, &c, PE_NO_ACTIVATION, 0 };
     CHECK(pe_gemm(ctx, &good, NULL) == PE_OK);
     pe_gemm_args bad = good;
@@ -355,8 +363,10 @@ static void test_refusals(void) {
 static void test_empty(void) {
     float space[64];
     for (int x = 0; x < 64; x++) space[x] = (float)x;
-    pe_tensor a = { NULL, PE_FLOAT32, 2, { 3, 0 }, { 4, 4 } }, b = { NULL, PE_FLOAT32, 2, { 0, 5 }, { 20, 4 } };
-    pe_tensor c = { space, PE_FLOAT32, 2, { 3, 5 }, { 20, 4 } }, bias = { space + 40, PE_FLOAT32, 1, { 5 }, { 4 } };
+    pe_tensor a = { NULL, PE_FLOAT32, 2, { 3, 0 }, { 4, 4 } };
+    pe_tensor b = { NULL, PE_FLOAT32, 2, { 0, 5 }, { 20, 4 } };
+    pe_tensor c = { space, PE_FLOAT32, 2, { 3, 5 }, { 20, 4 } };
+    pe_tensor bias = { space + 40, PE_FLOAT32, 1, { 5 }, { 4 } };
     CHECK(multiply(&a, &b, NULL, &c, PE_NO_ACTIVATION, 1) == PE_OK);
     CHECK(space[0] == 0 && space[14] == 14); /* c is kept */
     CHECK(multiply(&a, &b, &bias, &c, PE_NO_ACTIVATION, 0) == PE_OK);

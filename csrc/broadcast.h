@@ -29,7 +29,7 @@ typedef void pe_tile_body(const void *arg, char *const *data, const ptrdiff_t *s
 /* walk.c: runs body over the whole walk, on the pool where `ns` (nanoseconds an element) times
  * the count pays for it. Operands that do not lie as body wants them go through scratch of
  * PE_TILE elements. May reorder w's outer axes. body NULL: out = input 0, bytes as they are. */
-#define PE_TILE 512
+#define PE_TILE 1024
 void pe_walk_run(pe_context *ctx, pe_walk *w, double ns, pe_tile_body *body, const void *arg);
 
 #endif

@@ -38,8 +38,8 @@ static pe_status check_call(const pe_elementwise_args *args, const pe_elementwis
         if (!t) return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: input %d is missing", op->name, i - 1);
         if (t->dtype == wanted) continue;
         if (!i)
-            return pe_fail(err, PE_ERR_DTYPE, -1, "%s: out must be %s, is %s", op->name, pe_dtype_name(wanted),
-                           pe_dtype_name(t->dtype));
+            return pe_fail(err, PE_ERR_DTYPE, -1, "%s: out must be %s, is %s", op->name,
+                           pe_dtype_name(wanted), pe_dtype_name(t->dtype));
         return pe_fail(err, PE_ERR_DTYPE, -1, "%s: input %d must be %s, is %s", op->name, i - 1,
                        pe_dtype_name(wanted), pe_dtype_name(t->dtype));
     }
@@ -81,8 +81,8 @@ static void call_loop(int64_t begin, int64_t end, void *arg) {
     call->loop(call->out, call->data, call->step, (size_t)end);
 }
 
-static int run_short(pe_context *ctx, const pe_elementwise_args *args, const pe_elementwise_info *op,
-                     pe_loop *loop) {
+static int run_short(pe_context *ctx, const pe_elementwise_args *args,
+                     const pe_elementwise_info *op, pe_loop *loop) {
     const pe_tensor *out = args->out;
     const int64_t size = op->out_dtype == PE_BOOL ? 1 : 4;
     const int64_t n = few_in_order(out, size);

@@ -14,8 +14,9 @@
 
 enum {
     SHORT = 16,
-    TRANSPOSE_ROWS = 16, /* floats in a cache line */
-    TRANSPOSE_COLS = 32,
+    LONG_SIDE = 64,   /* of the rectangle for transposes, */
+    SHORT_SIDE = 16,  /* floats in a cache line */
+    PAGE = 4096,
     MAX_ELEMENT = 8
 };
 /* a chunk long enough (nanoseconds) that claiming it costs nothing, short enough to share fairly */
@@ -79,13 +80,27 @@ typedef struct {
     _Alignas(64) char memory[PE_MAX_OPERANDS][PE_TILE * MAX_ELEMENT];
 } scratch;
 
+/* A transpose goes through scratch: the rows of out may all fall into one set of the cache (a
+ * power of two apart), so each of its lines is written once and whole. */
+static void copy_tile(const plan *p, char *const *at, int64_t cols, int64_t rows, char *own) {
+    const pe_walk *w = p->w;
+    const int64_t size = w->size[0], out_1 = w->ndim > 1 ? w->stride[0][1] : 0;
+    const int64_t in_1 = w->ndim > 1 ? w->stride[1][1] : 0;
+    const char *from = at[1];
+    int64_t from_0 = w->stride[1][0], from_1 = in_1;
+    if (rows > 1 && magnitude(from_1) < magnitude(from_0)) {
+        move(own, size, cols * size, from, from_0, from_1, cols, rows, (int)size);
+        from = own, from_0 = size, from_1 = cols * size;
+    }
+    move(at[0], w->stride[0][0], out_1, from, from_0, from_1, cols, rows, (int)size);
+}
+
 static void run_tile(const plan *p, char *const *at, int64_t cols, int64_t rows, scratch *s) {
     const pe_walk *w = p->w;
     const int second = w->ndim > 1;
     char *data[PE_MAX_OPERANDS];
     if (!p->body) {
-        move(at[0], w->stride[0][0], second ? w->stride[0][1] : 0, at[1], w->stride[1][0],
-             second ? w->stride[1][1] : 0, cols, rows, w->size[0]);
+        copy_tile(p, at, cols, rows, s->memory[0]);
         return;
     }
     for (int i = 0; i < w->operands; i++) {
@@ -161,6 +176,17 @@ static int longest_axis(const pe_walk *w) {
     return longest;
 }
 
+/* Where every column starts on a page of its own, more of each page is taken at a time: at
+ * 2048^2 floats 1.7 ns an element against 3.7, while at 1000^2 the other way is 0.65 against 0.85
+ * (EPYC Zen 4 in a virtual machine, small pages). */
+static void choose_rectangle(plan *p, pe_walk *w, int axis) {
+    int pages = 0;
+    for (int i = 0; i < w->operands; i++) pages |= is_scattered(w, i) && magnitude(w->stride[i][0]) >= PAGE;
+    bring_to_axis_1(w, axis);
+    p->cols = smaller(w->shape[0], pages ? SHORT_SIDE : LONG_SIDE);
+    p->rows = smaller(w->shape[1], pages ? LONG_SIDE : SHORT_SIDE);
+}
+
 static void choose_tile(plan *p, pe_walk *w, int any_scattered, int64_t chunk) {
     p->rows = 1;
     if (w->ndim > 1 && w->shape[0] < SHORT) {
@@ -171,11 +197,8 @@ static void choose_tile(plan *p, pe_walk *w, int any_scattered, int64_t chunk) {
         p->cols = smaller(w->shape[0], chunk);
     } else {
         int axis = transposed_axis(w);
-        p->cols = smaller(w->shape[0], axis ? TRANSPOSE_COLS : PE_TILE);
-        if (axis) {
-            bring_to_axis_1(w, axis);
-            p->rows = smaller(w->shape[1], TRANSPOSE_ROWS);
-        }
+        p->cols = smaller(w->shape[0], PE_TILE);
+        if (axis) choose_rectangle(p, w, axis);
     }
 }
 

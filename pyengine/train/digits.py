@@ -42,7 +42,7 @@ def describe(model):
     return f"{' -> '.join(map(str, sizes))}, ReLU, dropout {DROPOUT}: {count:,} parameters"
 
 
-def train_digits(out=".", *, epochs=25, batch_size=64, lr=3e-3, seed=0, progress=True, say=print):
+def train_digits(out=".", *, epochs=40, batch_size=64, lr=3e-3, seed=0, progress=True, say=print):
     """Trains digits_model and writes out/digits.safetensors and, where matplotlib is installed, out/digits.png.
 
     Everything random follows from seed. The files' bytes do not depend on the number of threads.

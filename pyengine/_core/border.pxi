@@ -249,8 +249,9 @@ cdef object numpy_view(Tensor x):
 def from_pickle(array, name, requires_grad, is_parameter=False):
     """Rebuilds a tensor from __reduce__."""
     cdef int code = dtype_of(name).code
-    cdef Tensor t = clone(from_buffer(array))
-    t.view.dtype = code  # bfloat16 travels as uint16: the same bytes
+    # bfloat16 travels as uint16, which no tensor has; int16 is as wide
+    cdef Tensor t = clone(from_buffer(array.view("int16") if code == PE_BFLOAT16 else array))
+    t.view.dtype = code
     t.leaf_requires_grad, t.is_parameter = requires_grad, is_parameter
     return t
 

@@ -3,7 +3,7 @@
 import pyengine as pe
 
 
-def distort(images, shift=0.5, scale=0.1, generator=None):
+def distort(images, shift=0.4, scale=0.1, generator=None):
     """Each image moved, stretched and squeezed a little, by amounts of its own: R X C^T.
 
     Along an axis of n pixels, row i of R reads the image at position c + (1 + s)(i - c) + t, where c is the

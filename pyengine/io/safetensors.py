@@ -45,13 +45,13 @@ def save_file(tensors, filename, metadata=None):
     for key, value in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"save_file: metadata must be text for text, got {key!r}: {value!r}")
-    from safetensors.numpy import save
+    from safetensors import serialize
 
-    replace_file(filename, save(arrays, metadata))
+    replace_file(filename, serialize({name: _entry(*pair) for name, pair in arrays.items()}, metadata))
 
 
 def _array(name, value):
-    """value as a row-major NumPy array."""
+    """(name of the element type, row-major NumPy array) of value; bfloat16 as uint16."""
     import numpy
 
     if not isinstance(value, Tensor) and not hasattr(value, "__array__"):
@@ -59,12 +59,16 @@ def _array(name, value):
     tensor = as_tensor(value).detach()
     if tensor.dtype.name not in _DTYPES.values():
         raise TypeError(f"save_file: {name!r} has dtype {tensor.dtype.name}, which the format does not hold")
-    array = numpy.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
-    if tensor.dtype.name == "bfloat16":
-        import ml_dtypes
+    return tensor.dtype.name, numpy.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
 
-        return array.view(ml_dtypes.bfloat16)
-    return array
+
+def _entry(dtype, array):
+    """What safetensors.serialize takes for one tensor; since version 0.8 the address of its bytes."""
+    try:
+        from safetensors import TensorSpec
+    except ImportError:
+        return {"dtype": dtype, "shape": array.shape, "data": array.tobytes()}
+    return TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
 
 
 def load_file(filename):

@@ -19,8 +19,8 @@ PE_INLINE void v_store_mask(uint8_t *p, vi m) {
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(half, half));
 }
 PE_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-PE_INLINE vf v_select(vi m, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m); }
 PE_INLINE vf v_fma_exact(vf a, vf b, vf c) { return v_fma(a, b, c); }
+PE_INLINE vf v_select(vi m, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m); }
 /* the instruction gives its second operand for NaN and for equal numbers */
 PE_INLINE vf v_lesser(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
 PE_INLINE vf v_greater(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }

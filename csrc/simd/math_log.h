@@ -9,10 +9,10 @@ PE_INLINE vf pe_split_log(vf x, vf *n) {
     return v_frombits((above & 0x007fffff) + 0x3f3504f3) - v_set(1.0f);
 }
 
-/* (log(1+f) - f) / f^2: -1/2 + f P(f), P of degree 8, 2^-30 off in relative terms of log(1+f) */
+/* (log(1+f) - f) / f^2: -1/2 + f P(f), P of degree 7, 2^-27 off in relative terms of log(1+f) */
 PE_INLINE vf pe_log_rest(vf f) {
-    return V_POLY(f, -0.5f, 0x1.555548p-2f, -0x1.000006p-2f, 0x1.99a476p-3f, -0x1.555c44p-3f,
-                  0x1.233ba2p-3f, -0x1.fc28cap-4f, 0x1.e6c00ap-4f, -0x1.de01dcp-4f, 0x1.14733ep-4f);
+    return V_POLY(f, -0.5f, 0x1.555554p-2f, -0x1.000226p-2f, 0x1.99a01cp-3f, -0x1.54728ap-3f,
+                  0x1.22d92ep-3f, -0x1.0d8242p-3f, 0x1.055ec4p-3f, -0x1.38c9d4p-4f);
 }
 
 /* lanes that pe_split_log cannot take: 0, denormals, negative numbers, infinity, NaN */
@@ -60,7 +60,7 @@ PE_INLINE vf pe_log_10(vf f, vf n) {
     return v_fma(n, v_set(0x1.344p-2f), v_fma(f, v_set(0x1.bcb7b2p-2f), low));
 }
 
-/* log. Bound 1 ULP. n ln2 + log(1+f), 1 + f in [sqrt(1/2), sqrt 2), degree 11 polynomial. */
+/* log. Bound 1 ULP. n ln2 + log(1+f), 1 + f in [sqrt(1/2), sqrt 2), degree 10 polynomial. */
 PE_LOG(v_log, pe_log_e)
 /* log2. Bound 2 ULP. Powers of 2 are exact. */
 PE_LOG(v_log2, pe_log_2)

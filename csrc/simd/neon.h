@@ -20,10 +20,10 @@ PE_INLINE void v_store_mask(uint8_t *p, vi m) {
     for (int i = 0; i < VL; i++) p[i] = (uint8_t)(m[i] != 0);
 }
 PE_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+PE_INLINE vf v_fma_exact(vf a, vf b, vf c) { return v_fma(a, b, c); }
 PE_INLINE vf v_select(vi m, vf a, vf b) {
     return (vf)vbslq_f32((uint32x4_t)m, (float32x4_t)a, (float32x4_t)b);
 }
-PE_INLINE vf v_fma_exact(vf a, vf b, vf c) { return v_fma(a, b, c); }
 PE_INLINE vf v_lesser(vf a, vf b) { return v_select((vi)(a < b), a, b); }
 PE_INLINE vf v_greater(vf a, vf b) { return v_select((vi)(a > b), a, b); }
 /* NEON's own minimum orders -0 below +0; the vocabulary does not */

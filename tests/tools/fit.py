@@ -99,7 +99,7 @@ FITS = {
     "exp2": (over(lambda f: e2 ** f, lambda f: 1, 1), lambda f: abs(f) / e2 ** f, mp.mpf(-0.5), mp.mpf(0.5), 5),
     # log(1+f) = f - f^2/2 + f^3 P(f)
     "log": (over(mp.log1p, lambda f: f - f * f / 2, 3), lambda f: abs(f ** 3 / mp.log1p(near0(f))),
-            1 / root2 - 1, root2 - 1, 8),
+            1 / root2 - 1, root2 - 1, 7),
     "sinh": (odd(mp.sinh), lambda z: z, mp.mpf(0), mp.mpf(1), 3),
     "sin": (odd(mp.sin), lambda z: z, mp.mpf(0), (mp.pi / 4 * 1.001) ** 2, 2),
     # cos r = 1 - z/2 + z^2 P(z)

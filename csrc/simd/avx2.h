@@ -27,10 +27,18 @@ PE_INLINE vf v_greater(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256
 PE_INLINE vf v_min(vf a, vf b) { return v_select((vi)(a != a), a, v_lesser(a, b)); }
 PE_INLINE vf v_max(vf a, vf b) { return v_select((vi)(a != a), a, v_greater(a, b)); }
 PE_INLINE vf v_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
-PE_INLINE vf v_floor(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
-PE_INLINE vf v_ceil(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
-PE_INLINE vf v_trunc(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
-PE_INLINE vf v_round(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+PE_INLINE vf v_floor(vf x) {
+    return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+PE_INLINE vf v_ceil(vf x) {
+    return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+}
+PE_INLINE vf v_trunc(vf x) {
+    return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+}
+PE_INLINE vf v_round(vf x) {
+    return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 PE_INLINE int v_any(vi m) { return _mm256_movemask_ps((__m256)m) != 0; }
 PE_INLINE vi v_toint(vf x) { return (vi)_mm256_cvtps_epi32((__m256)x); }
 PE_INLINE vf v_tofloat(vi x) { return (vf)_mm256_cvtepi32_ps((__m256i)x); }

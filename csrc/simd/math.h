@@ -2,7 +2,7 @@
  *
  * Every function is branch-free but for rare paths behind v_any, keeps NaN, infinities, -0 and
  * denormals as IEEE wants, and gives the same bits on every level with a fused multiply-add.
- * The bound in each comment is in ULP of the float result and is what tests/test_simd.py
+ * The bound in each comment is in ULP of the float result and is what tests/test_simd_math.py
  * enforces on every level. Polynomials are minimax fits (tests/tools/fit.py prints each of
  * them); `u` in their comments is the variable they are fitted in.
  */
@@ -22,6 +22,10 @@ PE_INLINE vf pe_horner(vf u, const float *c, int count) {
     for (int i = count - 2; i >= 0; i--) sum = v_fma(sum, u, v_set(c[i]));
     return sum;
 }
+
+/* sums of bit patterns wrap; those of signed lanes must not */
+typedef uint32_t pe_lanes_u32 __attribute__((vector_size(4 * VL)));
+PE_INLINE vi pe_add_wrapping(vi a, vi b) { return (vi)((pe_lanes_u32)a + (pe_lanes_u32)b); }
 
 #include "math_exp.h"
 #include "math_log.h"

@@ -8,8 +8,8 @@ PE_INLINE vf pe_erf_near0(vf z) {
                   -0x1.a50b0ep-11f, 0x1.4c344ep-14f);
 }
 
-/* erf. Bound 2 ULP. Above 1: 1 - exp(-Q(|x|)), Q of degree 5 fits -log(erfc) on [1, 4] as
- * closely as 1 - erfc can show; from 4 on it rounds to 1. */
+/* erf. Bound 1.5 ULP (generic 2). Above 1: 1 - exp(-Q(|x|)), Q of degree 5 fits -log(erfc) on
+ * [1, 4] as closely as 1 - erfc can show; from 4 on it rounds to 1. */
 PE_INLINE vf v_erf(vf x) {
     vf a = v_lesser(v_set(4.0f), v_abs(x)), one = v_set(1.0f), n;
     vf q = V_POLY(a, 0x1.574ca0p-9f, 0x1.1e1c6ep+0f, 0x1.4ef88cp-1f, 0x1.6bb946p-4f, -0x1.e6027cp-7f,
@@ -39,8 +39,9 @@ PE_INLINE vf pe_tail_quotients(vf a, float k, vf *low, vf *t) {
     return inverse;
 }
 
-/* erfc. Bound 4 ULP, down to the last denormal. Below 1: (1 - x) - x P(x^2) with erf's P. Above:
- * exp(-x^2) P(t) / (x + 3) with t = (x - 3)/(x + 3), P of degree 9; 2 minus that on the left. */
+/* erfc. Bound 4.5 ULP (generic 5), down to the last denormal. Below 1: (1 - x) - x P(x^2) with
+ * erf's P. Above: exp(-x^2) P(t) / (x + 3) with t = (x - 3)/(x + 3), P of degree 9; 2 minus that
+ * on the left. */
 PE_INLINE vf v_erfc(vf x) {
     vf a = v_lesser(v_set(10.3f), v_abs(x)), low, t;
     vf inverse = pe_tail_quotients(a, 3.0f, &low, &t);
@@ -52,8 +53,8 @@ PE_INLINE vf v_erfc(vf x) {
     return v_select((vi)(a < v_set(1.0f)), near, tail);
 }
 
-/* The normal distribution, erfc(-x / sqrt 2) / 2. Bound 4 ULP, in the left tail too, down to the
- * last denormal. With a = |x|: exp(-a^2/2) P(t) / (a + 4), t = (a - 4)/(a + 4), P of degree 10;
+/* The normal distribution, erfc(-x / sqrt 2) / 2. Bound 4 ULP (generic 5), in the left tail too,
+ * down to the last denormal. With a = |x|: exp(-a^2/2) P(t) / (a + 4), t = (a - 4)/(a + 4), P of degree 10;
  * 1 minus that for x > 0. */
 PE_INLINE vf v_normal_cdf(vf x) {
     vf a = v_lesser(v_set(14.5f), v_abs(x)), low, t;

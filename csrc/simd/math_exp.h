@@ -32,7 +32,7 @@ PE_INLINE vf pe_clamp(vf x, float low, float high) {
 
 /* 2^n for a whole number n in [-126, 127], by its bits */
 PE_INLINE vf pe_power_of_2(vf n) {
-    return v_frombits((v_bits(n + v_set(0x1.8p23f)) << 23) + v_bits(v_set(1.0f)));
+    return v_frombits(pe_add_wrapping(v_bits(n + v_set(0x1.8p23f)) << 23, v_bits(v_set(1.0f))));
 }
 
 /* 2^shift exp(x) for a whole number shift, |shift| <= 2: neither overflows nor rounds early */
@@ -42,7 +42,7 @@ PE_INLINE vf pe_exp_shifted(vf x, float shift) {
     return v_ldexp(pe_exp_near0(r), shift == 0.0f ? n : n + v_set(shift));
 }
 
-/* e^x. Bound 1 ULP. Reduction by ln2 in two parts, degree 6 polynomial, one scaling. */
+/* e^x. Bound 1 ULP (generic 1.25). Reduction by ln2 in two parts, degree 6 polynomial, one scaling. */
 PE_INLINE vf v_exp(vf x) { return pe_exp_shifted(x, 0.0f); }
 
 /* 2^f on |f| <= 1/2: 1 + f P(f), P of degree 5 */
@@ -52,7 +52,7 @@ PE_INLINE vf pe_exp2_near0(vf f) {
     return v_fma(f, p, v_set(1.0f));
 }
 
-/* 2^x. Bound 1 ULP. x = n + f exactly, |f| <= 1/2. */
+/* 2^x. Bound 1 ULP (generic 1.25). x = n + f exactly, |f| <= 1/2. */
 PE_INLINE vf v_exp2(vf x) {
     x = pe_clamp(x, -152.0f, 129.0f);
     vf n = v_round(x);
@@ -80,7 +80,7 @@ PE_INLINE vf v_sigmoid(vf x) {
     return v_fma(-side, e / (one + e), side);
 }
 
-/* tanh. Bound 2.3 ULP. m / (m + 2) with m = expm1(2|x|), from 9.1 on it rounds to 1. Below 0.4
+/* tanh. Bound 2.4 ULP. m / (m + 2) with m = expm1(2|x|), from 9.1 on it rounds to 1. Below 0.4
  * the same of -|x|: there m + 2 is under 2 and rounds half as coarsely. */
 PE_INLINE vf v_tanh(vf x) {
     vf a = v_lesser(v_set(10.0f), v_abs(x)), two = v_set(2.0f), n;

@@ -4,7 +4,7 @@
 
 /* x = 2^n (1 + f), 1 + f in [sqrt(1/2), sqrt 2), f exact; x normal and positive */
 PE_INLINE vf pe_split_log(vf x, vf *n) {
-    vi above = v_bits(x) - 0x3f3504f3;
+    vi above = pe_add_wrapping(v_bits(x), v_seti(-0x3f3504f3));
     *n = v_tofloat(above >> 23);
     return v_frombits((above & 0x007fffff) + 0x3f3504f3) - v_set(1.0f);
 }
@@ -62,9 +62,9 @@ PE_INLINE vf pe_log_10(vf f, vf n) {
 
 /* log. Bound 1 ULP. n ln2 + log(1+f), 1 + f in [sqrt(1/2), sqrt 2), degree 10 polynomial. */
 PE_LOG(v_log, pe_log_e)
-/* log2. Bound 2 ULP. Powers of 2 are exact. */
+/* log2. Bound 1.25 ULP (generic 2.25). Powers of 2 are exact. */
 PE_LOG(v_log2, pe_log_2)
-/* log10. Bound 2 ULP. */
+/* log10. Bound 1.25 ULP (generic 2.25). */
 PE_LOG(v_log10, pe_log_10)
 #undef PE_LOG
 

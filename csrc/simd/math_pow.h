@@ -73,7 +73,7 @@ PE_INLINE vf pe_pow_sign(vf x, vf y, vf magnitude) {
     return v_select((vi)(y == zero) | (vi)(x == one), one, y_of_x);
 }
 
-/* x^y, as C's powf in every special case. Bound 2 ULP. 2^(y log2|x|), the logarithm and its
+/* x^y, as C's powf in every special case. Bound 4 ULP. 2^(y log2|x|), the logarithm and its
  * product with y in two floats. */
 PE_INLINE vf v_pow(vf x, vf y) {
     vf a = v_abs(x), infinity = v_set(__builtin_inff()), extra = v_set(0.0f), from = a, low;

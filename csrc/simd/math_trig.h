@@ -98,12 +98,12 @@ PE_INLINE vf pe_sin_quarters(vf x, int32_t offset) {
     return v_frombits(v_bits(y) ^ ((quarter & 2) << 30));
 }
 
-/* sin. Bound 1 ULP for every x: three floats of pi/2 up to 1e5, exact integers beyond. */
+/* sin. Bound 1.5 ULP for every x: three floats of pi/2 up to 1e5, exact integers beyond. */
 PE_INLINE vf v_sin(vf x) {
     return v_frombits(v_bits(pe_sin_quarters(x, 0)) ^ (v_bits(x) & v_seti(INT32_MIN)));
 }
 
-/* cos. Bound 1 ULP for every x. */
+/* cos. Bound 1.5 ULP for every x. */
 PE_INLINE vf v_cos(vf x) { return pe_sin_quarters(x, 1); }
 
 /* tan. Bound 2 ULP for every x. t = r + r^3 P(r^2), P of degree 6; t or -1/t. */
@@ -124,7 +124,7 @@ PE_INLINE vf pe_asin_rest(vf s, vf z) {
     return z * s * p;
 }
 
-/* asin. Bound 2 ULP. Above 1/2: pi/2 - 2 asin(sqrt((1-|x|)/2)); NaN beyond 1. */
+/* asin. Bound 1.5 ULP. Above 1/2: pi/2 - 2 asin(sqrt((1-|x|)/2)); NaN beyond 1. */
 PE_INLINE vf v_asin(vf x) {
     vf a = v_abs(x);
     vi far = (vi)(a > v_set(0.5f));
@@ -136,7 +136,7 @@ PE_INLINE vf v_asin(vf x) {
     return v_copysign(v_select(far, turned, s + rest), x);
 }
 
-/* acos. Bound 2 ULP. Above 1/2: 2 asin(sqrt((1-x)/2)), below -1/2 pi minus that of -x,
+/* acos. Bound 1.5 ULP. Above 1/2: 2 asin(sqrt((1-x)/2)), below -1/2 pi minus that of -x,
  * between them pi/2 - asin(x). */
 PE_INLINE vf v_acos(vf x) {
     vf a = v_abs(x);

@@ -27,7 +27,7 @@
  *   v_toint(x)          nearest int32, ties to even; defined for |x| < 2^31
  *   v_tofloat(i)        nearest float
  *   v_ldexp(x, n)       x * 2^n in one rounding, denormals and infinity right; x is NaN or
- *                       2^-40 < |x| < 2^40, n is NaN or a whole number, |n| <= 252
+ *                       2^-40 < |x| < 2^40, n a whole number, |n| <= 252, or both are NaN
  *   v_bits(x) v_frombits(i)   the same bits as the other type
  *   v_prefetch(p)       a hint: p is read soon
  *

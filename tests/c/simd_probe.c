@@ -1,4 +1,4 @@
-/* Every verb and every function of the vocabulary as a loop over arrays, for tests/test_simd.py.
+/* Every verb and every function of the vocabulary as a loop over arrays, for tests/simd_probe.py.
  * Compiled once per level with -DPROBE_LEVEL='"simd/NAME.h"' and csrc on the include path, as a
  * shared library; with -DPROBE_MAIN as a program for qemu: COUNT NAME ... < inputs > outputs. */
 #include PROBE_LEVEL

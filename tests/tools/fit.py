@@ -6,6 +6,7 @@ are then rounded to float32 one after the other, lowest first, and the rest fitt
 that the later ones make up for the rounding of the earlier ones. Prints C literals and the
 error that is left.
 """
+
 import sys
 
 import mpmath as mp
@@ -39,10 +40,10 @@ def float_fit(target, weight, a, b, degree):
     w = np.array([float(weight(x)) for x in grid])
     fixed = []
     while len(fixed) <= degree:
-        rest = t - sum((c * u ** k for k, c in enumerate(fixed)), np.zeros_like(u))
+        rest = t - sum((c * u**k for k, c in enumerate(fixed)), np.zeros_like(u))
         coefficients, _ = minimax(u, rest, w, list(range(len(fixed), degree + 1)))
         fixed.append(float(np.float32(coefficients[0])))
-    return fixed, np.max(w * np.abs(t - sum(c * u ** k for k, c in enumerate(fixed))))
+    return fixed, np.max(w * np.abs(t - sum(c * u**k for k, c in enumerate(fixed))))
 
 
 def split(name, value, first_bits, parts):
@@ -63,20 +64,24 @@ def near0(u):
 
 def over(f, subtract, power):
     """(f(u) - subtract(u)) / u**power, with digits to spare near 0."""
+
     def value(u):
         with mp.workdps(90):
             u = near0(u)
-            return (f(u) - subtract(u)) / u ** power
+            return (f(u) - subtract(u)) / u**power
+
     return value
 
 
 def odd(f):
     """(f(r)/r - 1)/z with z = r*r: what multiplies r**3 in f(r) = r + r**3 P(z)."""
+
     def value(z):
         with mp.workdps(90):
             z = near0(z)
             r = mp.sqrt(z)
             return (f(r) / r - 1) / z
+
     return value
 
 
@@ -92,34 +97,71 @@ ln2, root2 = mp.log(2), mp.sqrt(2)
 e2 = mp.mpf(2)
 FITS = {
     # exp(r) = 1 + r + r^2 P(r)
-    "exp": (over(mp.exp, lambda r: 1 + r, 2), lambda r: r * r / mp.exp(r), -ln2 / 2 * 1.001, ln2 / 2 * 1.001, 4),
+    "exp": (
+        over(mp.exp, lambda r: 1 + r, 2),
+        lambda r: r * r / mp.exp(r),
+        -ln2 / 2 * 1.001,
+        ln2 / 2 * 1.001,
+        4,
+    ),
     # expm1(r) = r + r^2 P(r), relative to expm1 itself
     "expm1": (over(mp.expm1, lambda r: r, 2), lambda r: abs(near0(r)), -ln2 / 2 * 1.001, ln2 / 2 * 1.001, 5),
     # 2^f = 1 + f P(f)
-    "exp2": (over(lambda f: e2 ** f, lambda f: 1, 1), lambda f: abs(f) / e2 ** f, mp.mpf(-0.5), mp.mpf(0.5), 5),
+    "exp2": (over(lambda f: e2**f, lambda f: 1, 1), lambda f: abs(f) / e2**f, mp.mpf(-0.5), mp.mpf(0.5), 5),
     # log(1+f) = f - f^2/2 + f^3 P(f)
-    "log": (over(mp.log1p, lambda f: f - f * f / 2, 3), lambda f: abs(f ** 3 / mp.log1p(near0(f))),
-            1 / root2 - 1, root2 - 1, 7),
+    "log": (
+        over(mp.log1p, lambda f: f - f * f / 2, 3),
+        lambda f: abs(f**3 / mp.log1p(near0(f))),
+        1 / root2 - 1,
+        root2 - 1,
+        7,
+    ),
     "sinh": (odd(mp.sinh), lambda z: z, mp.mpf(0), mp.mpf(1), 3),
     "sin": (odd(mp.sin), lambda z: z, mp.mpf(0), (mp.pi / 4 * 1.001) ** 2, 2),
     # cos r = 1 - z/2 + z^2 P(z)
-    "cos": (lambda z: over(mp.cos, lambda r: 1 - r * r / 2, 4)(mp.sqrt(near0(z))), lambda z: z * z,
-            mp.mpf(0), (mp.pi / 4 * 1.001) ** 2, 2),
+    "cos": (
+        lambda z: over(mp.cos, lambda r: 1 - r * r / 2, 4)(mp.sqrt(near0(z))),
+        lambda z: z * z,
+        mp.mpf(0),
+        (mp.pi / 4 * 1.001) ** 2,
+        2,
+    ),
     "tan": (odd(mp.tan), lambda z: z, mp.mpf(0), (mp.pi / 4 * 1.001) ** 2, 6),
     "asin": (odd(mp.asin), lambda z: z, mp.mpf(0), mp.mpf(0.25), 4),
     "atan": (odd(mp.atan), lambda z: z, mp.mpf(0), mp.mpf(1), 8),
     # erf(x) = x + x P(x^2) below 1; erfc(x) = exp(-Q(x)) with only erf's accuracy above
-    "erf": (lambda z: mp.erf(mp.sqrt(near0(z))) / mp.sqrt(near0(z)) - 1, lambda z: mp.mpf(1), mp.mpf(0), mp.mpf(1), 6),
+    "erf": (
+        lambda z: mp.erf(mp.sqrt(near0(z))) / mp.sqrt(near0(z)) - 1,
+        lambda z: mp.mpf(1),
+        mp.mpf(0),
+        mp.mpf(1),
+        6,
+    ),
     "erf_far": (lambda x: -mp.log(mp.erfc(x)), lambda x: mp.erfc(x) / mp.erf(x), mp.mpf(1), mp.mpf(4), 5),
     # log2((1+s)/(1-s)) = (2 log2 e) s + s^3 P(s^2)
-    "pow": (lambda z: 2 / ln2 * over(lambda r: mp.atanh(r), lambda r: r, 3)(mp.sqrt(near0(z))),
-            lambda z: z, mp.mpf(0), mp.mpf(0.0295), 2),
+    "pow": (
+        lambda z: 2 / ln2 * over(lambda r: mp.atanh(r), lambda r: r, 3)(mp.sqrt(near0(z))),
+        lambda z: z,
+        mp.mpf(0),
+        mp.mpf(0.0295),
+        2,
+    ),
     # erfc(x) = exp(-x^2) P(t) / (x + 3), t = (x - 3)/(x + 3), for 0.5 <= x <= 10.1
-    "erfc": (lambda t: erfc_tail(3 * (1 + t) / (1 - t)), lambda t: 1 / erfc_tail(3 * (1 + t) / (1 - t)),
-             mp.mpf(-2.5) / 3.5, mp.mpf(7.1) / 13.1, 9),
+    "erfc": (
+        lambda t: erfc_tail(3 * (1 + t) / (1 - t)),
+        lambda t: 1 / erfc_tail(3 * (1 + t) / (1 - t)),
+        mp.mpf(-2.5) / 3.5,
+        mp.mpf(7.1) / 13.1,
+        9,
+    ),
     # Phi(-a) = exp(-a^2/2) P(t) / (a + 4), t = (a - 4)/(a + 4), for 0 <= a <= 14.3
-    "normal_cdf": (lambda t: normal_tail(4 * (1 + t) / (1 - t)), lambda t: 1 / normal_tail(4 * (1 + t) / (1 - t)),
-                   mp.mpf(-1), mp.mpf(10.3) / 18.3, 10),
+    "normal_cdf": (
+        lambda t: normal_tail(4 * (1 + t) / (1 - t)),
+        lambda t: 1 / normal_tail(4 * (1 + t) / (1 - t)),
+        mp.mpf(-1),
+        mp.mpf(10.3) / 18.3,
+        10,
+    ),
 }
 if __name__ == "__main__":
     split("ln2 (short, float)", ln2, 15, 2)

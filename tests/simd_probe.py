@@ -68,9 +68,7 @@ def pairs():
 
 def any_floats(count, seed):
     bits = np.random.default_rng(seed).integers(0, 2**32, count, dtype=np.uint64).astype(np.uint32)
-    bits |= np.where(np.isnan(bits.view(np.float32)), 0x00400000, 0).astype(
-        np.uint32
-    )  # NumPy warns of signalling ones
+    bits |= np.where(np.isnan(bits.view(np.float32)), 0x00400000, 0).astype(np.uint32)  # NumPy warns of signalling ones
     return bits.view(np.float32)
 
 

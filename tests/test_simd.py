@@ -60,13 +60,9 @@ def test_any(probe_libraries, run_probe, probe_level):
 
 def test_conversions(run_probe):
     x = np.random.default_rng(0).uniform(-(2**31) + 200, 2**31 - 200, COUNT).astype(np.float32)
-    x = np.concatenate([x, np.arange(-40, 40) / np.float32(4), [0, -0.0, 1e-45, 8388607.5]]).astype(
-        np.float32
-    )
+    x = np.concatenate([x, np.arange(-40, 40) / np.float32(4), [0, -0.0, 1e-45, 8388607.5]]).astype(np.float32)
     assert np.array_equal(run_probe("toint", x).view(np.int32), np.rint(x).astype(np.int32))
-    whole = np.concatenate([any_floats(COUNT, 6).view(np.int32), [0, 1, -1, 2**31 - 1, -(2**31)]]).astype(
-        np.int32
-    )
+    whole = np.concatenate([any_floats(COUNT, 6).view(np.int32), [0, 1, -1, 2**31 - 1, -(2**31)]]).astype(np.int32)
     assert np.array_equal(run_probe("tofloat", whole.view(np.float32)), whole.astype(np.float32))
 
 
@@ -83,16 +79,10 @@ def fused(a, b, c):
 
 def test_fma(run_probe, probe_level):
     x, y = pairs()
-    a = np.concatenate([x, any_floats(COUNT, 8), np.random.default_rng(1).normal(size=COUNT)]).astype(
-        np.float32
-    )
-    b = np.concatenate([y, any_floats(COUNT, 9), np.random.default_rng(2).normal(size=COUNT)]).astype(
-        np.float32
-    )
+    a = np.concatenate([x, any_floats(COUNT, 8), np.random.default_rng(1).normal(size=COUNT)]).astype(np.float32)
+    b = np.concatenate([y, any_floats(COUNT, 9), np.random.default_rng(2).normal(size=COUNT)]).astype(np.float32)
     with np.errstate(all="ignore"):
-        c = np.where(np.arange(a.size) % 2 == 0, -a * b, SPECIAL[np.arange(a.size) % SPECIAL.size]).astype(
-            np.float32
-        )
+        c = np.where(np.arange(a.size) % 2 == 0, -a * b, SPECIAL[np.arange(a.size) % SPECIAL.size]).astype(np.float32)
         want = fused(a, b, c)
         rounded = a * b + c if probe_level == "generic" else want
         assert same(run_probe("fma", a, b, c), rounded) is True
@@ -108,9 +98,9 @@ def test_fma(run_probe, probe_level):
 
 def test_ldexp(run_probe):
     rng = np.random.default_rng(3)
-    x = (
-        rng.uniform(1, 2, COUNT) * np.exp2(rng.integers(-39, 39, COUNT)) * rng.choice([-1, 1], COUNT)
-    ).astype(np.float32)
+    x = (rng.uniform(1, 2, COUNT) * np.exp2(rng.integers(-39, 39, COUNT)) * rng.choice([-1, 1], COUNT)).astype(
+        np.float32
+    )
     n = rng.integers(-252, 253, COUNT).astype(np.float32)
     x[:3], n[1:3] = np.nan, np.nan
     with np.errstate(all="ignore"):
@@ -140,15 +130,11 @@ def test_tails_touch_nothing_else(probe_libraries, probe_level):
             ctypes.memmove(from_end - 4 * n, values.ctypes.data, 4 * n)
             ctypes.memset(to_end - 256, 0x55, 256)
             before = ctypes.string_at(to_end - 256, 256)
-            library.probe_copy_n(
-                *map(ctypes.c_void_p, (from_end - 4 * n, to_end - 4 * n)), ctypes.c_size_t(n)
-            )
+            library.probe_copy_n(*map(ctypes.c_void_p, (from_end - 4 * n, to_end - 4 * n)), ctypes.c_size_t(n))
             if ctypes.string_at(to_end - 256, 256) != before[: 256 - 4 * n] + values.tobytes():
                 return 10 + n
             out = np.full(lanes, 9, np.float32)
-            library.probe_load_n(
-                *map(ctypes.c_void_p, (from_end - 4 * n, out.ctypes.data)), ctypes.c_size_t(n)
-            )
+            library.probe_load_n(*map(ctypes.c_void_p, (from_end - 4 * n, out.ctypes.data)), ctypes.c_size_t(n))
             if not np.array_equal(out, np.concatenate([values, np.zeros(lanes - n)])):
                 return 40 + n
             # and a store in the middle leaves its neighbours alone

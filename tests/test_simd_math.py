@@ -58,9 +58,7 @@ def hold(got, want, bound, *inputs):
     error = ulps(got, want)
     worst = np.argmax(error)
     where = ", ".join(repr(float(x[worst])) for x in inputs)
-    assert error[worst] <= bound, (
-        f"{error[worst]:.3f} ULP at {where}: got {got[worst]!r}, want {want[worst]!r}"
-    )
+    assert error[worst] <= bound, f"{error[worst]:.3f} ULP at {where}: got {got[worst]!r}, want {want[worst]!r}"
 
 
 def bound_of(name, level):
@@ -87,9 +85,7 @@ def sample_of_two(name):
     near1 = (1 + rng.uniform(-0.3, 0.5, COUNT)).astype(np.float32)
     with np.errstate(all="ignore"):
         reach = [rng.uniform(-152, 130, COUNT) / np.log2(b.astype(np.float64)) for b in (base, near1)]
-        x = np.concatenate([x, any_floats(COUNT, 3), base, near1, rng.uniform(-10, 10, COUNT)]).astype(
-            np.float32
-        )
+        x = np.concatenate([x, any_floats(COUNT, 3), base, near1, rng.uniform(-10, 10, COUNT)]).astype(np.float32)
         y = np.concatenate([y, any_floats(COUNT, 4), *reach, rng.uniform(-10, 10, COUNT)]).astype(np.float32)
         if name == "atan2":
             return x, y, np.arctan2(x.astype(np.float64), y.astype(np.float64))
@@ -125,9 +121,7 @@ def test_fused_levels_agree(probe_libraries, name):
     if len(fused_levels) < 2:
         pytest.skip("this machine runs fewer than two levels with a fused multiply-add")
     x, y = (
-        sample_of_two("pow")[:2]
-        if name in ("pow", "atan2")
-        else (sample(name)[0] if name in ORACLES else None, None)
+        sample_of_two("pow")[:2] if name in ("pow", "atan2") else (sample(name)[0] if name in ORACLES else None, None)
     )
     if name == "ldexp":
         x, y = np.float32(1.25) + np.zeros(505, np.float32), np.arange(-252, 253).astype(np.float32)
@@ -149,9 +143,7 @@ def test_oracle(name):
 def test_bounds_are_those_of_the_comments():
     text = "".join(path.read_text() for path in sorted((levels.CSRC / "simd").glob("math_*.h")))
     found = {}
-    comment = (
-        r"Bound ([\d.]+) ULP(?: \(generic ([\d.]+)\))?(?:(?!\*/).)*\*/\s*(?:PE_INLINE vf |PE_LOG\()v_(\w+)"
-    )
+    comment = r"Bound ([\d.]+) ULP(?: \(generic ([\d.]+)\))?(?:(?!\*/).)*\*/\s*(?:PE_INLINE vf |PE_LOG\()v_(\w+)"
     for bound, generic, name in re.findall(comment, text, re.S):
         found[name] = (float(bound), float(generic or bound))
     assert found == BOUNDS
@@ -175,12 +167,8 @@ def neon(tmp_path_factory):
 def test_neon(neon, probe_libraries):
     """Verbs and functions under qemu: the bits of AVX2 where this machine has it, else within the bounds."""
     x, y = pairs()
-    x = np.concatenate([x, any_floats(4000, 21), np.random.default_rng(2).uniform(-12, 12, 4001)]).astype(
-        np.float32
-    )
-    y = np.concatenate([y, any_floats(4000, 22), np.random.default_rng(3).uniform(-9, 9, 4001)]).astype(
-        np.float32
-    )
+    x = np.concatenate([x, any_floats(4000, 21), np.random.default_rng(2).uniform(-12, 12, 4001)]).astype(np.float32)
+    y = np.concatenate([y, any_floats(4000, 22), np.random.default_rng(3).uniform(-9, 9, 4001)]).astype(np.float32)
     verbs = ["add", "divide", "less", "equal", "fma", "fma_exact", "lesser", "greater", "min", "max", "sqrt",
              "floor", "ceil", "trunc", "round", "abs", "copysign", "select", "tofloat"]  # fmt: skip
     got = neon([*verbs, *ORACLES, "pow", "atan2"], x, y)
@@ -192,9 +180,7 @@ def test_neon(neon, probe_libraries):
                 hold(values, ORACLES[name](x.astype(np.float64)), BOUNDS[name][0], x)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("PYENGINE_EXHAUSTIVE"), reason="PYENGINE_EXHAUSTIVE=1 runs all 2^32 arguments"
-)
+@pytest.mark.skipif(not os.environ.get("PYENGINE_EXHAUSTIVE"), reason="PYENGINE_EXHAUSTIVE=1 runs all 2^32 arguments")
 @pytest.mark.parametrize("name", ORACLES)
 def test_every_float(probe_libraries, name):
     level = list(LEVELS)[-1]

@@ -122,7 +122,7 @@ class Objects:
             return target
         # Under another name first: an interrupted compiler must not leave an object that looks fresh.
         unfinished = target.with_suffix(f".{os.getpid()}.o")
-        said = run(command + ["-MMD", "-MF", str(rule), "-o", str(unfinished)])
+        said = run([*command, "-MMD", "-MF", str(rule), "-o", str(unfinished)])
         target.with_suffix(".log").write_text(said)
         unfinished.replace(target)
         self.compiled.append(source.name)

@@ -44,7 +44,8 @@ def arange(start, end=None, step=1, dtype: dtype | str | None = None) -> Tensor:
     if step == 0:
         raise ValueError("arange: step must not be 0")
     whole = all(isinstance(v, int) for v in (start, end, step))
-    return _core.from_numpy(numpy.arange(start, end, step, "int64" if whole else "float32")).to(dtype)
+    values = numpy.arange(start, end, step, dtype=numpy.int64 if whole else numpy.float32)
+    return _core.from_numpy(values).to(dtype)
 
 
 def eye(n: int, m: int | None = None, dtype: dtype | str | None = None) -> Tensor:

@@ -39,7 +39,7 @@ PE_INLINE vf pe_tail_quotients(vf a, float k, vf *low, vf *t) {
     return inverse;
 }
 
-/* erfc. Bound 4 ULP (generic 5), down to the last denormal. Below 1: (1 - x) - x P(x^2) with
+/* erfc. Bound 4 ULP (generic 5.25), down to the last denormal. Below 1: (1 - x) - x P(x^2) with
  * erf's P. Above: exp(-x^2) P(t) / (x + 3) with t = (x - 3)/(x + 3), P of degree 9; 2 minus that
  * on the left. */
 PE_INLINE vf v_erfc(vf x) {

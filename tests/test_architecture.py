@@ -196,7 +196,7 @@ def test_import_is_light():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "assert len(os.listdir('/proc/self/task')) == 1 if os.path.isdir('/proc/self/task') else True\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
 def test_project_speaks_of_itself_alone():

@@ -100,6 +100,6 @@ def test_an_error_names_the_command(objects: make.Objects, tmp_path: Path) -> No
 
 
 def test_a_new_pkg_config_file_names_prefix_and_version() -> None:
-    text = make.package_config(Path("/opt/somewhere"))
-    assert "prefix=/opt/somewhere\n" in text
+    text = make.package_config(Path("/usr/local"))
+    assert "prefix=/usr/local\n" in text
     assert f"Version: {make.read_version()}\n" in text

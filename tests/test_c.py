@@ -2,13 +2,13 @@
 
 import ctypes
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from levels import runnable_levels
 from require import require
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,26 +17,8 @@ import make  # noqa: E402  (csrc/make.py)
 
 STRICT = ["-Werror"]
 C_TESTS = sorted((ROOT / "tests" / "c").glob("test_*.c"))
-# What /proc/cpuinfo must list for each level: an oracle that owes nothing to csrc/cpu.c.
-NEEDED_FLAGS = {
-    "generic": [],
-    "avx2": ["avx2", "fma", "f16c", "bmi2"],
-    "avx512": ["avx512f", "avx512dq", "avx512bw", "avx512vl"],
-    "avx512_bf16": ["avx512_bf16", "avx512_vnni"],
-}
-
-
-def machine_levels() -> list[str]:
-    if platform.machine() == "aarch64":
-        return ["generic", "neon"]
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
-    except OSError:
-        flags = set()
-    return [level for level, needed in NEEDED_FLAGS.items() if flags.issuperset(needed)]
-
-
-LEVELS = machine_levels()
+# by /proc/cpuinfo: an oracle that owes nothing to csrc/cpu.c
+LEVELS = list(runnable_levels())
 
 
 class Build:

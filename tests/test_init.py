@@ -79,7 +79,8 @@ def test_constants():
 
 
 def test_parameters_are_written_off_the_tape():
-    for function in (init.normal_, init.uniform_, init.xavier_normal_, init.orthogonal_, init.trunc_normal_, init.ones_):
+    functions = (init.normal_, init.uniform_, init.xavier_normal_, init.orthogonal_, init.trunc_normal_, init.ones_)
+    for function in functions:
         parameter = pe.nn.Parameter(pe.zeros(3, 3))
         function(parameter)
         assert parameter.requires_grad and parameter.is_leaf and parameter.grad is None

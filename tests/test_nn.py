@@ -160,9 +160,9 @@ def test_load_state_dict_names_every_difference_and_changes_nothing():
     assert "into Sequential" in text and "unexpected keys: extra" in text
     assert "0.weight: shape (3, 2) was given, the module's is (2, 3)" in text
     assert net[0].bias.tolist() == before
-    with pytest.raises(RuntimeError, match="missing keys: 0.weight"):
+    with pytest.raises(RuntimeError, match=r"missing keys: 0\.weight"):
         net.load_state_dict({"0.bias": pe.zeros(2)})
-    with pytest.raises(RuntimeError, match="0.bias: a tensor or array is needed, got str"):
+    with pytest.raises(RuntimeError, match=r"0\.bias: a tensor or array is needed, got str"):
         net.load_state_dict({"0.bias": "zero"}, strict=False)
     result = net.load_state_dict({"0.bias": pe.zeros(2), "extra": pe.zeros(1)}, strict=False)
     assert result.missing_keys == ["0.weight"] and result.unexpected_keys == ["extra"]

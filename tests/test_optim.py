@@ -236,7 +236,8 @@ def test_same_bits_for_any_number_of_threads(kind):
             optimizer = kind(params, lr=0.01)
             before = pe.pool_stats()["worker_chunks"]
             for t in range(40):
-                set_gradients(params, [np.cos(t + np.arange(p.numel(), dtype=np.float32)).reshape(p.shape) for p in params])
+                waves = [np.cos(t + np.arange(p.numel(), dtype=np.float32)).reshape(p.shape) for p in params]
+                set_gradients(params, waves)
                 optimizer.step()
             if threads > 1:
                 assert pe.pool_stats()["worker_chunks"] > before, "no other thread took a chunk"

@@ -97,7 +97,8 @@ def _fault(content, error):
         return f"its header should have {header} bytes, the file ends after {size} (truncated, or another format)"
     expected = _expected_size(content, header)
     if expected is not None and expected != size:
-        return f"its header promises {expected} bytes, the file has {size}" + (" (truncated)" if expected > size else "")
+        truncated = " (truncated)" if expected > size else ""
+        return f"its header promises {expected} bytes, the file has {size}{truncated}"
     return str(error)
 
 

@@ -50,7 +50,10 @@ def train_digits(out=".", *, epochs=40, batch_size=64, lr=3e-3, seed=0, progress
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     train, test = load_digits()
-    say(f"digits: {len(train.labels):,} images to learn from, {len(test.labels)} to test (every fifth; the same people wrote both)")
+    say(
+        f"digits: {len(train.labels):,} images to learn from, {len(test.labels)} to test "
+        "(every fifth; the same people wrote both)"
+    )
     pe.manual_seed(seed)
     model = digits_model()
     say(f"model:  {describe(model)}")

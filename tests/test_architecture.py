@@ -30,7 +30,7 @@ FLOORS = {
 
 
 def sources(*patterns):
-    found = [p for pattern in patterns for p in sorted(ROOT.glob(pattern)) if "build" not in p.parts]
+    found = [p for pattern in patterns for p in sorted(ROOT.glob(pattern)) if "build" not in p.relative_to(ROOT).parts]
     assert found, patterns
     return found
 

@@ -2,7 +2,7 @@
 
 import os
 
-from pyengine import Tensor, _core, as_tensor, from_numpy
+from pyengine import Tensor, _core, as_tensor
 
 from .atomic import replace_file
 
@@ -47,7 +47,18 @@ def save_file(tensors, filename, metadata=None):
             raise TypeError(f"save_file: metadata must be text for text, got {key!r}: {value!r}")
     from safetensors import serialize
 
-    replace_file(filename, serialize({name: _entry(*pair) for name, pair in arrays.items()}, metadata))
+    content = serialize({name: _entry(*pair) for name, pair in arrays.items()}, metadata)
+    replace_file(filename, _in_order(content) if metadata and len(metadata) > 1 else content)
+
+
+def _in_order(content):
+    """The same file with its metadata sorted: the library writes it in an order that changes with every call."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = text + b" " * (-len(text) % 8)
+    return len(padded).to_bytes(8, "little") + padded + content[8 + length :]
 
 
 def _array(name, value):
@@ -122,5 +133,8 @@ def _tensor(filename, name, entry):
     if dtype is None:
         raise ValueError(f"{os.fspath(filename)}: {name!r} has element type {entry['dtype']}, which no tensor has")
     stored = "uint16" if dtype == "bfloat16" else dtype
-    array = numpy.frombuffer(entry["data"], stored).reshape(entry["shape"])
-    return _core.from_pickle(array, dtype, False) if dtype == "bfloat16" else from_numpy(array).clone()
+    try:
+        array = numpy.frombuffer(entry["data"], stored).reshape(entry["shape"])
+        return _core.from_pickle(array, dtype, False)
+    except ValueError as error:  # more axes than a tensor has
+        raise ValueError(f"{os.fspath(filename)}: {name!r} of shape {tuple(entry['shape'])}: {error}") from None

@@ -1,0 +1,100 @@
+"""The whole product in under twenty seconds: the digits are learned, read back, and the same for any threads."""
+
+import numpy as np
+import pytest
+
+import pyengine as pe
+from pyengine import data, nn, optim
+from pyengine.train import evaluate
+from pyengine.train.digits import load_digits_model, train_digits
+
+
+def test_the_digits_are_what_they_should_be():
+    train, test = data.load_digits()
+    assert train.images.shape == (1437, 8, 8) and test.images.shape == (360, 8, 8)
+    for part in (train, test):
+        assert part.images.dtype == np.float32 and part.labels.dtype == np.int64
+        assert part.images.min() == 0 and part.images.max() == 1 and set(part.labels) == set(range(10))
+    together = np.concatenate([train.images, test.images]).reshape(1797, -1)
+    assert len(np.unique(together, axis=0)) == 1797, "no test image is a training image"
+
+
+def test_digits_are_learned(tmp_path):
+    run = train_digits(tmp_path, progress=False, say=lambda line: None)
+    assert run.history.test_accuracy[-1] >= 0.97
+    assert run.history.loss[-1] < run.history.loss[0] / 3
+    loss, accuracy = evaluate(load_digits_model(run.weights), data.load_digits()[1])
+    assert accuracy == run.history.test_accuracy[-1] and loss == run.history.test_loss[-1]
+
+
+def test_same_bytes_for_any_number_of_threads(tmp_path):
+    """Batches of a third of the data, so that every kind of step is shared among threads."""
+    files, options = [], {"epochs": 4, "batch_size": 479, "progress": False, "say": lambda line: None}
+    for threads in (1, 2, 3, 8):
+        with pe.num_threads(threads):
+            before = pe.pool_stats()
+            run = train_digits(tmp_path / str(threads), **options)
+            after = pe.pool_stats()
+        if threads > 1:
+            assert after["shared_calls"] > before["shared_calls"], "no call had two threads"
+            assert after["worker_chunks"] > before["worker_chunks"]
+        else:
+            assert after["worker_chunks"] == before["worker_chunks"]
+        files.append(run.weights.read_bytes())
+    assert all(content == files[0] for content in files)
+
+
+@pytest.mark.parametrize("kind, lr", [(optim.SGD, 0.5), (optim.Adam, 0.02), (optim.AdamW, 0.02), (optim.Lion, 0.01)])
+def test_exclusive_or_is_learned(kind, lr):
+    pe.manual_seed(0)
+    x, y = pe.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), pe.tensor([0, 1, 1, 0])
+    net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    optimizer, loss_function = kind(net.parameters(), lr=lr), nn.CrossEntropyLoss()
+    for _ in range(400):
+        optimizer.zero_grad()
+        loss = loss_function(net(x), y)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05 and net(x).argmax(1).tolist() == y.tolist()
+
+
+def test_a_line_is_fitted():
+    """Linear regression finds the weights that made the data."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((256, 3)).astype(np.float32)
+    weight, bias = np.array([[1.5, -2.0, 0.5]], np.float32), 0.25
+    target = pe.from_numpy(x @ weight.T + np.float32(bias))
+    pe.manual_seed(0)
+    layer = nn.Linear(3, 1)
+    optimizer = optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.MSELoss()(layer(pe.from_numpy(x)), target).backward()
+        optimizer.step()
+    np.testing.assert_allclose(layer.weight.detach().numpy(), weight, atol=1e-4)
+    assert layer.bias.item() == pytest.approx(bias, abs=1e-4)
+
+
+def test_batches_visit_every_row_once():
+    x, y = np.arange(10, dtype=np.float32), np.arange(10)
+    seen = [(a.tolist(), b.tolist()) for a, b in data.batches(x, y, 4, pe.Generator(1))]
+    assert [len(a) for a, _ in seen] == [4, 4, 2] and all(a == b for a, b in seen)
+    assert sorted(value for _, b in seen for value in b) == list(range(10))
+    assert seen == [(a.tolist(), b.tolist()) for a, b in data.batches(x, y, 4, pe.Generator(1))]
+    assert seen != [(a.tolist(), b.tolist()) for a, b in data.batches(x, y, 4, pe.Generator(2))]
+    with pytest.raises(ValueError, match=r"10 rows \(shape \(10,\)\), y has 3"):
+        next(data.batches(x, y[:3], 4))
+    with pytest.raises(ValueError, match="batch_size"):
+        next(data.batches(x, y, 0))
+
+
+def test_distortion_moves_ink():
+    spot = np.zeros((1, 8, 8), np.float32)
+    spot[0, 4, 4] = 1
+    spots = pe.from_numpy(np.repeat(spot, 500, 0))
+    moved = data.distort(spots, shift=0.4, scale=0.0, generator=pe.Generator(0)).numpy()
+    weight = moved.sum((1, 2))
+    centre = (moved * np.arange(8)).sum((1, 2)) / weight
+    assert centre.std() == pytest.approx(0.4, rel=0.1) and centre.mean() == pytest.approx(4, abs=0.08)
+    with pytest.raises(ValueError, match=r"\(8, 8\)"):
+        data.distort(pe.zeros(8, 8))

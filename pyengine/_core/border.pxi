@@ -34,7 +34,10 @@ cdef Tensor from_buffer(object array):
     try:
         PyObject_GetBuffer(array, b, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
     except (BufferError, ValueError):
-        PyObject_GetBuffer(array, b, PyBUF_STRIDES | PyBUF_FORMAT)
+        try:
+            PyObject_GetBuffer(array, b, PyBUF_STRIDES | PyBUF_FORMAT)
+        except (BufferError, ValueError) as error:  # dates, for example
+            raise TypeError(f"from_numpy: {error}") from None
         readonly = True
     hold.open = True
     text = b.format.decode() if b.format != NULL else "B"
@@ -47,7 +50,9 @@ cdef Tensor from_buffer(object array):
     t.view.dtype, t.view.ndim, t.view.data = code, b.ndim, b.buf
     for i in range(b.ndim):
         t.view.shape[i], t.view.strides[i] = b.shape[i], b.strides[i]
-        if b.strides[i] % b.itemsize and b.shape[i] > 1:
+        if b.shape[i] <= 1:
+            t.view.strides[i] = b.itemsize  # never taken, and NumPy leaves anything there
+        elif b.strides[i] % b.itemsize:
             raise ValueError(f"from_numpy: strides {tuple([b.strides[j] for j in range(b.ndim)])} are not whole "
                              f"elements of {b.itemsize} bytes; pass a copy")
     if <size_t>b.buf % <size_t>b.itemsize:
@@ -88,7 +93,7 @@ def as_tensor_(data, dtype=None):
     return as_tensor(data, dtype_of(dtype).code if dtype is not None else -1)
 
 
-cdef Tensor as_tensor(object data, int code):
+cdef Tensor as_tensor(object data, int code, str what="tensor"):
     cdef Tensor t
     if isinstance(data, Tensor):
         t = <Tensor>data
@@ -104,7 +109,7 @@ cdef Tensor as_tensor(object data, int code):
             if plain and array.dtype == numpy.float64:
                 array = array.astype(numpy.float32)
             if array.dtype.kind not in "fiub":
-                raise TypeError(f"tensor: numbers are needed, got {type(data).__name__} of {array.dtype}")
+                raise TypeError(f"{what}: numbers are needed, got {type(data).__name__} of {array.dtype}")
             t = from_buffer(array)
     return t if code < 0 or code == t.view.dtype else convert(t, code)
 
@@ -191,11 +196,11 @@ def empty(shape, dtype=None):
     return new_row_major(PE_FLOAT32 if dtype is None else dtype_of(dtype).code, shape, "empty")
 
 
-def full(shape, value, dtype=None):
-    """A new tensor with every element equal to value."""
+def full(shape, value, dtype=None, str what="full"):
+    """A new tensor with every element equal to value; errors name the operation `what`."""
     cdef int code = dtype_of(dtype).code if dtype is not None else -1
     cdef Tensor one = scalar(value, code)
-    cdef Tensor out = new_row_major(one.view.dtype, shape, "full")
+    cdef Tensor out = new_row_major(one.view.dtype, shape, what)
     fill(out, one)
     return out
 
@@ -215,7 +220,11 @@ cdef int export_buffer(Tensor x, Py_buffer *buffer, int flags) except -1:
         raise BufferError("this tensor requires grad; use x.detach()")
     if wants_write and x.storage.readonly:
         raise BufferError("this tensor is read-only")
-    if flags & PyBUF_STRIDES != PyBUF_STRIDES and not is_row_major(&x.view):
+    # whoever asks for one block (in C's, Fortran's or any order) gets it in C's order or not at all
+    cdef int orders = (PyBUF_C_CONTIGUOUS | PyBUF_F_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES
+    cdef int fortran = PyBUF_F_CONTIGUOUS & ~PyBUF_STRIDES
+    if (flags & PyBUF_STRIDES != PyBUF_STRIDES or flags & orders) and \
+            not (is_row_major(&x.view) and (x.view.ndim < 2 or not flags & fortran)):
         raise BufferError("this tensor is not contiguous")
     # the arrays of shape and strides live inside the tensor, which the buffer keeps alive
     buffer.buf = x.view.data
@@ -251,6 +260,8 @@ def from_pickle(array, name, requires_grad, is_parameter=False):
     cdef int code = dtype_of(name).code
     # bfloat16 travels as uint16, which no tensor has; int16 is as wide
     cdef Tensor t = clone(from_buffer(array.view("int16") if code == PE_BFLOAT16 else array))
+    if pe_dtype_size(code) != pe_dtype_size(t.view.dtype):
+        raise TypeError(f"from_pickle: an array of {t.dtype.name} does not hold {name}")
     t.view.dtype = code
     t.leaf_requires_grad, t.is_parameter = requires_grad, is_parameter
     return t

@@ -106,11 +106,13 @@ def from_dlpack(source):
     cdef DLTensor *d = &managed.dl_tensor
     cdef Tensor t = Tensor.__new__(Tensor)
     cdef int i
-    cdef int64_t size, low = 0, high = 0
+    cdef int64_t size
+    cdef char *low
+    cdef char *high
     code = DL_TYPES.get((d.dtype.code, d.dtype.bits))
     if d.device.device_type != DL_CPU:
         raise BufferError(f"from_dlpack: only CPU memory, got device type {d.device.device_type}")
-    if code is None or d.dtype.lanes != 1 or d.ndim > PE_MAX_DIMS:
+    if code is None or d.dtype.lanes != 1 or not 0 <= d.ndim <= PE_MAX_DIMS:
         raise TypeError(f"from_dlpack: no dtype for code {d.dtype.code}, {d.dtype.bits} bits, "
                         f"{d.dtype.lanes} lanes, {d.ndim} axes")
     t.view.dtype, t.view.ndim = code, d.ndim
@@ -121,14 +123,13 @@ def from_dlpack(source):
         t.view.strides[i] = d.strides[i] * size if d.strides != NULL else 0
     if d.strides == NULL:
         fill_row_major(&t.view, "from_dlpack")
-    for i in range(d.ndim):
-        if t.view.strides[i] < 0:
-            low += t.view.strides[i] * (t.view.shape[i] - 1)
-        else:
-            high += t.view.strides[i] * (t.view.shape[i] - 1)
+    check_size(&t.view, "from_dlpack")
+    extent(&t.view, &low, &high)
+    if numel(&t.view) == 0:
+        low = high = <char *>t.view.data
     cdef ImportedDLPack hold = ImportedDLPack.__new__(ImportedDLPack)
     hold.managed = managed
     PyCapsule_SetName(capsule, "used_dltensor")
-    t.storage = foreign_storage(<char *>t.view.data + low, <size_t>(high - low + size), hold, False)
+    t.storage = foreign_storage(low, <size_t>(high - low), hold, False)
     t.storage.exports = 1
     return t

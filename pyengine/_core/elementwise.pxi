@@ -190,7 +190,7 @@ cdef object call_row(int op, list operands):
     return apply_row(op, len(operands), tuple(operands))
 
 
-cdef Tensor operand(object x, object beside):
+cdef Tensor operand(object x, object beside, int op):
     """A Python number becomes a tensor of the other operand's kind."""
     cdef int code
     if isinstance(x, Tensor):
@@ -202,19 +202,19 @@ cdef Tensor operand(object x, object beside):
             if isinstance(x, float):
                 return scalar(x, PE_FLOAT32)
         return scalar(x, code)
-    return as_tensor(x, -1)
+    return as_tensor(x, -1, ROW_NAMES[op])
 
 
 cdef object binary(int op, object a, object b):
     if not (isinstance(a, (Tensor, int, float)) and isinstance(b, (Tensor, int, float))) \
             and not (PyObject_CheckBuffer(a) and PyObject_CheckBuffer(b)):
         return NotImplemented
-    return apply_row(op, 2, (operand(a, b), operand(b, a)))
+    return apply_row(op, 2, (operand(a, b, op), operand(b, a, op)))
 
 
 cdef object binary_into(int op, Tensor x, object b):
     """x = op(x, b) in x's memory."""
-    cdef Tensor y = operand(b, x), before
+    cdef Tensor y = operand(b, x, op), before
     cdef tuple inputs = (x, y)
     cdef pe_tensor shape
     cdef const pe_elementwise_info *info = pe_elementwise_describe(op)
@@ -227,7 +227,7 @@ cdef object binary_into(int op, Tensor x, object b):
     if x.view.dtype != PE_FLOAT32 or y.view.dtype != PE_FLOAT32 or overlaps(x, y) \
             or (recorded and info.backward_takes[1] & 1):
         # the result first, then into x: x's old values stay on the tape
-        return replace(x, apply_row(op, 2, inputs))
+        return replace(x, apply_row(op, 2, inputs), op)
     before = x
     if recorded:  # the node must feed on x's past, not on itself
         before = alias(x)
@@ -243,8 +243,15 @@ cdef object binary_into(int op, Tensor x, object b):
     return x
 
 
-cdef Tensor replace(Tensor x, Tensor result):
+cdef int kind(Tensor x) noexcept:
+    """0: bool, 1: integers, 2: floats."""
+    return 2 if x.view.dtype <= PE_FLOAT16 else x.view.dtype != PE_BOOL
+
+
+cdef Tensor replace(Tensor x, Tensor result, int op):
     """Puts result's values, and its place on the tape, into x."""
+    if kind(result) > kind(x):
+        raise TypeError(f"{ROW_NAMES[op]}_: a result of {result.dtype.name} does not fit {x.dtype.name} in place")
     if result.requires_grad and x.is_view:
         raise RuntimeError("a view is written in place by a recorded operation; clone() it first")
     copy_into(&result.view, &x.view)
@@ -259,11 +266,17 @@ cdef Tensor replace(Tensor x, Tensor result):
 cdef bint overlaps(Tensor x, Tensor y) noexcept:
     """They share memory without being the same view."""
     cdef int i
-    if x.storage is not y.storage and x.storage.owner is None and y.storage.owner is None:
+    cdef char *x_low
+    cdef char *x_high
+    cdef char *y_low
+    cdef char *y_high
+    if numel(&x.view) == 0 or numel(&y.view) == 0:
         return False
-    if x.storage is not y.storage:
-        return True  # foreign memory: no promise
-    if x.view.data != y.view.data or not same_shape(&x.view, &y.view):
+    extent(&x.view, &x_low, &x_high)
+    extent(&y.view, &y_low, &y_high)
+    if x_high <= y_low or y_high <= x_low:
+        return False
+    if x.view.data != y.view.data or x.view.dtype != y.view.dtype or not same_shape(&x.view, &y.view):
         return True
     for i in range(x.view.ndim):
         if x.view.strides[i] != y.view.strides[i]:
@@ -287,7 +300,7 @@ def elementwise(int op, *operands):
         if isinstance(x, bool):
             inputs.append(scalar(x, PE_BOOL))
         else:
-            inputs.append(operand(x, beside))
+            inputs.append(operand(x, beside, op))
     return call_row(op, inputs)
 
 
@@ -296,4 +309,4 @@ def elementwise_(int op, Tensor x, *operands):
     if len(operands) == 1:
         return binary_into(op, x, operands[0])
     writable(x, ROW_NAMES[op] + "_")
-    return replace(x, call_row(op, [x]))
+    return replace(x, call_row(op, [x]), op)

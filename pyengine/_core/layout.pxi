@@ -69,7 +69,12 @@ cdef int read_shape(object shape, int64_t *out, str what) except -1:
     for size in shape:
         if n == PE_MAX_DIMS:
             raise ValueError(f"{what}: at most {PE_MAX_DIMS} axes, got shape {tuple(shape)}")
-        out[n] = size
+        try:
+            out[n] = size
+        except TypeError:
+            raise TypeError(f"{what}: sizes must be integers, got {size!r}") from None
+        except OverflowError:
+            raise MemoryError(f"{what}: a size of {size} is too large") from None
         if out[n] < 0:
             raise ValueError(f"{what}: sizes must not be negative, got shape {tuple(shape)}")
         n += 1
@@ -87,6 +92,27 @@ cdef int fill_row_major(pe_tensor *v, str what) except -1:
                 raise MemoryError(f"{what}: shape {shape_of(v)} is too large")
             step *= v.shape[i]
     return 0
+
+
+cdef int check_size(const pe_tensor *v, str what) except -1:
+    """Raises where the number of elements (of a view that takes no memory) overflows."""
+    cdef pe_tensor dense = v[0]
+    cdef int i
+    for i in range(v.ndim):
+        if v.shape[i] == 0:
+            return 0
+    return fill_row_major(&dense, what)
+
+
+cdef inline void extent(const pe_tensor *v, char **low, char **high) noexcept nogil:
+    """The bytes that v's elements lie in: low up to, not including, high. v has elements."""
+    cdef int i
+    low[0], high[0] = <char *>v.data, <char *>v.data + pe_dtype_size(v.dtype)
+    for i in range(v.ndim):
+        if v.strides[i] < 0:
+            low[0] += v.strides[i] * (v.shape[i] - 1)
+        else:
+            high[0] += v.strides[i] * (v.shape[i] - 1)
 
 
 cdef Tensor new_tensor(const pe_tensor *layout):

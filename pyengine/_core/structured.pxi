@@ -127,7 +127,7 @@ cdef Tensor gemm(const pe_tensor *a, const pe_tensor *b, const pe_tensor *bias, 
 
 def matmul(a, b):
     """The product of the last two axes, broadcast over the others; vectors as NumPy's matmul treats them."""
-    cdef Tensor x = as_tensor(a, -1), y = as_tensor(b, -1)
+    cdef Tensor x = as_tensor(a, -1, "matmul"), y = as_tensor(b, -1, "matmul")
     cdef pe_tensor p = x.view, q = y.view, c
     cdef int i, lead
     if p.ndim == 0 or q.ndim == 0:

@@ -188,6 +188,8 @@ def copy_(Tensor x, source):
     writable(x, "copy_")
     if grad_mode() and (x.requires_grad or s.requires_grad):
         raise RuntimeError("copy_: not recorded on the tape; use it under no_grad()")
+    if overlaps(x, s):
+        s = clone(s)
     copy_into(&s.view, &x.view)
     x.storage.version += 1
     return x

@@ -180,6 +180,8 @@ cdef class Tensor:
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         """A DLPack capsule on the same memory (protocol of the Python array API)."""
+        if dl_device is not None and tuple(dl_device) != (1, 0):
+            raise BufferError(f"__dlpack__: only CPU memory, (1, 0), is here; device {dl_device} was asked for")
         if copy:
             return to_dlpack(clone(self))
         return to_dlpack(self)

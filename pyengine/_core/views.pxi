@@ -2,9 +2,15 @@
 
 cdef int axis_of(object dim, int ndim, str what) except -1:
     """dim as 0 .. ndim-1; negative ones count from the end."""
-    cdef int64_t d = dim
+    cdef int64_t d
+    try:
+        d = dim
+    except TypeError:
+        raise TypeError(f"{what}: an axis must be an integer, got {dim!r}") from None
+    except OverflowError:
+        d = ndim
     if d < -ndim or d >= ndim:
-        raise IndexError(f"{what}: axis {d} is out of range for {ndim} axes")
+        raise IndexError(f"{what}: axis {dim} is out of range for {ndim} axes")
     return <int>(d + ndim if d < 0 else d)
 
 
@@ -167,6 +173,7 @@ def expand(Tensor x, shape):
             out.view.shape[i], out.view.strides[i] = size, 0
         else:
             raise ValueError(f"expand: shape {shape} does not extend shape {x.shape} at axis {i}")
+    check_size(&out.view, "expand")
     if wants_grad1(x):
         record1(out, "expand", x, None, shape_of(&x.view))
     return out
@@ -183,18 +190,26 @@ cdef bint basic_index(object index) except -1:
     return True
 
 
+cdef object LONGEST_STEP = 1 << 62
+
+
 cdef Tensor slice_view(Tensor x, tuple index):
     """The view that a basic index names; not recorded."""
     cdef Tensor out = view_of(x)
-    cdef int used = 0, axis = 0, n = 0, k
+    cdef int used = 0, axis = 0, n = 0, fresh = 0, k
     cdef int64_t i, size, start, stop, step
     cdef char *data = <char *>x.view.data
     for part in index:
         used += part is not None and part is not Ellipsis
+        fresh += part is None
     if used > x.view.ndim:
         raise IndexError(f"index: {used} indices for shape {x.shape}")
+    if fresh + x.view.ndim > PE_MAX_DIMS:
+        raise IndexError(f"index: {fresh} new axes for shape {x.shape} make more than {PE_MAX_DIMS}")
     if Ellipsis not in index:
         index = index + (Ellipsis,)
+    elif index.count(Ellipsis) > 1:
+        raise IndexError("index: ... may stand once only")
     for part in index:
         if part is Ellipsis:
             for k in range(x.view.ndim - used):
@@ -202,23 +217,28 @@ cdef Tensor slice_view(Tensor x, tuple index):
                 n, axis = n + 1, axis + 1
             used = x.view.ndim
         elif part is None:
-            if n == PE_MAX_DIMS:
-                raise IndexError(f"index: more than {PE_MAX_DIMS} axes")
             out.view.shape[n], out.view.strides[n] = 1, <int64_t>pe_dtype_size(x.view.dtype)
             n += 1
         elif isinstance(part, slice):
-            start, stop, step = part.indices(x.view.shape[axis])
-            if step < 1:
-                raise ValueError(f"index: step must be positive, got {part}; use flip")
-            size = (stop - start + step - 1) // step if stop > start else 0
+            start, stop, wide = part.indices(x.view.shape[axis])
+            step = max(min(wide, LONGEST_STEP), -LONGEST_STEP)
+            if step > 0:
+                size = (stop - start - 1) // step + 1 if stop > start else 0
+            else:
+                size = (start - stop - 1) // -step + 1 if start > stop else 0
             if size:
                 data += start * x.view.strides[axis]
-            out.view.shape[n], out.view.strides[n] = size, x.view.strides[axis] * step
+            # one element or none: no step is taken, and this one must not overflow
+            out.view.shape[n], out.view.strides[n] = size, x.view.strides[axis] * (step if size > 1 else 1)
             n, axis = n + 1, axis + 1
         else:
-            i, size = part.__index__(), x.view.shape[axis]
+            size = x.view.shape[axis]
+            try:
+                i = part.__index__()
+            except OverflowError:
+                i = size
             if i < -size or i >= size:
-                raise IndexError(f"index {i} is out of range for axis {axis} of shape {x.shape}")
+                raise IndexError(f"index {part} is out of range for axis {axis} of shape {x.shape}")
             data += (i + size if i < 0 else i) * x.view.strides[axis]
             axis += 1
     out.view.ndim, out.view.data = n, data
@@ -240,7 +260,9 @@ cdef int set_item(Tensor x, object index, object value) except -1:
     if not isinstance(index, tuple):
         index = (index,)
     if not basic_index(index):
+        writable(x, "index assignment")
         fallbacks["index_put"](x, index, value)
+        x.storage.version += 1
         return 0
     cdef Tensor target = slice_view(x, index)
     cdef Tensor source = as_tensor(value, x.view.dtype)
@@ -248,6 +270,8 @@ cdef int set_item(Tensor x, object index, object value) except -1:
     if grad_mode() and (x.requires_grad or source.requires_grad):
         raise RuntimeError("index assignment is not recorded on the tape: build the result with where or cat, "
                            "or assign under no_grad()")
+    if overlaps(target, source):
+        source = clone(source)
     copy_into(&source.view, &target.view)
     x.storage.version += 1
     return 0

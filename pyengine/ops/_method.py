@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pyengine import _core
+from pyengine._core import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,3 +29,10 @@ def rule(name: str) -> Callable[[F], F]:
 def sizes(args: tuple) -> tuple:
     """f(2, 3) and f((2, 3)) mean the same shape."""
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+
+
+def tensor_only(x, what: str, argument: str = "x") -> Tensor:
+    """x; TypeError naming the operation `what` where x is no Tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{what}: {argument} must be a Tensor, got {type(x).__name__}")
+    return x

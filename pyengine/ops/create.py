@@ -7,12 +7,12 @@ from pyengine.ops._method import method, rule, sizes
 
 def zeros(*shape, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros (float32 unless dtype is given)."""
-    return _core.full(sizes(shape), 0.0, dtype or "float32").requires_grad_(requires_grad)
+    return _core.full(sizes(shape), 0.0, dtype or "float32", "zeros").requires_grad_(requires_grad)
 
 
 def ones(*shape, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones (float32 unless dtype is given)."""
-    return _core.full(sizes(shape), 1.0, dtype or "float32").requires_grad_(requires_grad)
+    return _core.full(sizes(shape), 1.0, dtype or "float32", "ones").requires_grad_(requires_grad)
 
 
 def empty(*shape, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
@@ -22,7 +22,7 @@ def empty(*shape, dtype: dtype | str | None = None, requires_grad: bool = False)
 
 def full(shape, fill_value: float, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor with every element equal to fill_value."""
-    return _core.full(tuple(shape), fill_value, dtype).requires_grad_(requires_grad)
+    return _core.full(sizes((shape,)), fill_value, dtype).requires_grad_(requires_grad)
 
 
 def zeros_like(x: Tensor, dtype: dtype | str | None = None) -> Tensor:

@@ -24,7 +24,8 @@ def _arithmetic(name: str, operands: list[Tensor]) -> Tensor:
     with numpy.errstate(all="ignore"):
         result = getattr(numpy, _UFUNCS[name])(*[x.detach().numpy() for x in operands])
     # an integer and a float32 meet in float32, as in torch; NumPy would say float64
-    if result.dtype == numpy.float64 and not any(x.dtype.name == "float64" for x in operands):
+    # (float64, or float16 for the root of an int8)
+    if result.dtype.kind == "f" and not any(x.dtype.name == "float64" for x in operands):
         result = result.astype(numpy.float32)
     return from_numpy(numpy.array(result))
 
@@ -45,6 +46,8 @@ def _index(x: Tensor, index: tuple) -> Tensor:
     import numpy
 
     plain = _plain(index, "index")
+    if x.dtype.name == "bfloat16":  # NumPy has it as uint16, which no tensor has
+        return _index(x.float(), index).to("bfloat16")
     taken = x.detach().numpy()[plain]
     return _core.record(from_numpy(numpy.array(taken)), "index", (x,), (), (x.shape, plain))
 
@@ -71,10 +74,8 @@ def _index_add_rule(node, g):
 def _index_put(x: Tensor, index: tuple, value) -> None:
     if _core.is_grad_enabled() and (x.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
         raise RuntimeError("index assignment is not recorded on the tape: use where, or assign under no_grad()")
-    array = x.detach().numpy()
-    if not array.flags.writeable:
-        raise ValueError("index assignment: the tensor is read-only")
-    array[_plain(index, "index assignment")] = value.detach().numpy() if isinstance(value, Tensor) else value
+    source = _core.as_tensor_(value, x.dtype)  # converted here: bfloat16 is uint16 to NumPy
+    x.detach().numpy()[_plain(index, "index assignment")] = source.detach().numpy()
 
 
 _core.set_fallback("arithmetic", _arithmetic)

@@ -5,13 +5,13 @@ from math import prod as _product
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import method, rule
+from pyengine.ops._method import method, rule, tensor_only
 
 _OP = {name: _core.reduction_op(name) for name in ("sum", "mean", "prod", "amax", "amin")}
 
 
-def _as_float(x: Tensor) -> Tensor:
-    return x if x.is_floating_point() else _core.copy(x, "float32")
+def _as_float(x: Tensor, name: str) -> Tensor:
+    return x if tensor_only(x, name).is_floating_point() else _core.copy(x, "float32")
 
 
 def _spread(node, g: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def _reduced(name: str, x: Tensor, dim, keepdim: bool, saved=()) -> Tensor:
 @method
 def sum(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
     """The sum over the axes dim (one, several, None: all); 0 over nothing. Integers are summed as float32."""
-    return _reduced("sum", _as_float(x), dim, keepdim)
+    return _reduced("sum", _as_float(x, "sum"), dim, keepdim)
 
 
 @rule("reduce_sum")
@@ -54,7 +54,7 @@ def _sum_to(node, g):
 @method
 def mean(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
     """The mean over the axes dim (one, several, None: all); NaN over nothing."""
-    return _reduced("mean", _as_float(x), dim, keepdim)
+    return _reduced("mean", _as_float(x, "mean"), dim, keepdim)
 
 
 @rule("reduce_mean")
@@ -68,7 +68,7 @@ def _mean(node, g):
 def prod(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
     """The product over the axes dim; 1 over nothing. Its gradient is written as g * prod / x: elements of
     exactly 0 are an error under backward()."""
-    x = _as_float(x)
+    x = _as_float(x, "prod")
     out = _core.reduce(_OP["prod"], x, dim, keepdim)
     return _core.record(out, "reduce_prod", (x,), (x, out), (x.shape, dim, keepdim))
 
@@ -82,7 +82,7 @@ def _prod(node, g):
 
 
 def _extreme(name: str, x: Tensor, dim, keepdim: bool) -> Tensor:
-    out = _core.reduce(_OP[name], x, dim, keepdim)
+    out = _core.reduce(_OP[name], tensor_only(x, name), dim, keepdim)
     return _core.record(out, f"reduce_{name}", (x,), (x, out), (x.shape, dim, keepdim))
 
 
@@ -113,12 +113,14 @@ rule("reduce_amin")(_extreme_rule)
 @method
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index (int64) of the first maximum along axis dim, or of the flattened tensor."""
+    tensor_only(x, "argmax")
     return _core.argmax(_core.reshape(x.detach(), (-1,)), 0) if dim is None else _core.argmax(x, dim, keepdim)
 
 
 @method
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index (int64) of the first minimum along axis dim, or of the flattened tensor."""
+    tensor_only(x, "argmin")
     if dim is None:
         return _core.argmax(_core.reshape(x.detach(), (-1,)), 0, False, True)
     return _core.argmax(x, dim, keepdim, True)
@@ -127,7 +129,7 @@ def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
 @method
 def var(x: Tensor, dim=None, correction: int = 1, keepdim: bool = False) -> Tensor:
     """The variance over the axes dim: sum((x - mean)^2) / (n - correction)."""
-    count = _product(x.shape) // max(_product(_kept(x.shape, dim)), 1)
+    count = _product(tensor_only(x, "var").shape) // max(_product(_kept(x.shape, dim)), 1)
     centred = x - mean(x, dim, keepdim=True)
     return sum(centred * centred, dim, keepdim) / float(count - correction if count > correction else 0)
 

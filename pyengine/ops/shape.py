@@ -2,7 +2,7 @@
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import method, rule, sizes
+from pyengine.ops._method import method, rule, sizes, tensor_only
 
 
 @method
@@ -60,7 +60,9 @@ def _expand(node, g):
 
 
 def _axis(x: Tensor, dim: int, what: str, extra: int = 0) -> int:
-    n = x.ndim + extra
+    n = tensor_only(x, what).ndim + extra
+    if not hasattr(dim, "__index__"):
+        raise TypeError(f"{what}: an axis must be an integer, got {dim!r}")
     if not -n <= dim < max(n, 1):
         raise IndexError(f"{what}: axis {dim} is out of range for shape {x.shape}")
     return dim % max(n, 1)
@@ -116,7 +118,7 @@ def _scatter_slice_rule(node, g):
 
 def cat(tensors, dim: int = 0) -> Tensor:
     """The tensors one after the other along axis dim; their other sizes must agree."""
-    tensors = tuple(tensors)
+    tensors = tuple(tensor_only(x, "cat") for x in tensors)
     if not tensors:
         raise ValueError("cat: at least one tensor is needed")
     first = tensors[0]

@@ -2,11 +2,11 @@
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import method, rule
+from pyengine.ops._method import method, rule, tensor_only
 
 
 def _along(x: Tensor, dim: int, logarithm: bool) -> Tensor:
-    if x.ndim == 0 or dim in (-1, x.ndim - 1):
+    if tensor_only(x, "log_softmax" if logarithm else "softmax").ndim == 0 or dim in (-1, x.ndim - 1):
         return _core.softmax(x, logarithm)
     return _core.transpose(_core.softmax(_core.transpose(x, dim, -1), logarithm), dim, -1)
 
@@ -59,6 +59,8 @@ def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100, reduc
         raise ValueError(f"cross_entropy: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be 0 to 1, got {label_smoothing}")
+    tensor_only(input, "cross_entropy", "input")
+    tensor_only(target, "cross_entropy", "target")
     if input.ndim == 1 and target.ndim == 0:
         return cross_entropy(input.unsqueeze(0), target.unsqueeze(0), ignore_index,
                              "sum" if reduction == "none" else reduction, label_smoothing)
@@ -97,7 +99,7 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 def _difference(name: str, input: Tensor, target: Tensor, reduction: str, distance) -> Tensor:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    if input.shape != target.shape:
+    if tensor_only(input, name, "input").shape != tensor_only(target, name, "target").shape:
         raise ValueError(f"{name}: input of shape {input.shape} and target of shape {target.shape} differ")
     each = distance(input - target)
     return each if reduction == "none" else each.mean() if reduction == "mean" else each.sum()

@@ -26,8 +26,10 @@ def get_num_threads():
     return pe_get_num_threads(context)
 
 
-def set_num_threads(int n):
+def set_num_threads(n):
     """Lets a call use up to n threads (1 to 256). Results do not depend on it."""
+    if not hasattr(n, "__index__"):  # 2.5 threads are a mistake
+        raise TypeError(f"set_num_threads: n must be an integer, got {type(n).__name__}")
     if n < 1 or n > 256:
         raise ValueError(f"set_num_threads: n must be 1 to 256, got {n}")
     pe_set_num_threads(context, n)

@@ -1,5 +1,6 @@
 """Tensors in safetensors files, by the safetensors library."""
 
+import json
 import os
 
 from pyengine import Tensor, _core, as_tensor

@@ -211,6 +211,8 @@ print("ok")
 def test_interrupt_reaches_the_main_thread():
     """Workers block all signals: Ctrl-C lands where Python looks for it."""
     code = HELPERS + """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with SIGINT ignored
 assert workers_took_part()
 print("ready", flush=True)
 try:

@@ -29,6 +29,8 @@ import make  # noqa: E402  (csrc/make.py)
 VOCABULARY = {"avx512_bf16": "avx512"}  # levels without a header of their own
 DRAM_TIMES_L3 = 4
 LARGEST_ARENA = 1 << 30
+# Many short rounds: one that nothing interrupts is enough, and a scheduler's turn lasts 3 ms or more.
+ROUNDS, SECONDS = 31, 0.002
 CACHES = ("L1", "L2", "L3", "DRAM")
 
 # Runs every probe once, on memory whose pages are aligned as streaming stores need it.
@@ -151,14 +153,16 @@ def plan(levels: list[Probes], caches: dict[str, int], counts: list[int]) -> lis
     return rows
 
 
-def measure(threads: int | None = None, rounds: int = 7) -> tuple[list[Row], dict[str, Sample]]:
+def measure(threads: int | None = None, rounds: int = ROUNDS) -> tuple[list[Row], dict[str, Sample]]:
     cpus = sorted(os.sched_getaffinity(0))
     many = threads or len(cpus)
     caches = cache_sizes()
     counts = sorted({1, many})
     with tempfile.TemporaryDirectory() as directory:
         rows = plan(list(compile_probes(Path(directory))), caches, counts)
-        arena = mmap.mmap(-1, max(row.size * row.threads for row in rows))
+        # private: shared memory, Python's default, gets no huge pages, and page walks would be measured
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        arena = mmap.mmap(-1, max(row.size * row.threads for row in rows), flags=flags)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             arena.madvise(mmap.MADV_HUGEPAGE)
         view = (ctypes.c_char * len(arena)).from_buffer(arena)
@@ -168,7 +172,7 @@ def measure(threads: int | None = None, rounds: int = 7) -> tuple[list[Row], dic
             row.key: partial(row.probes.run, row.name, pinned[: row.threads], ctypes.addressof(view), row.size)
             for row in rows
         }
-        return rows, interleave(cases, rounds)
+        return rows, interleave(cases, rounds, SECONDS)
 
 
 def figures(rows: list[Row], samples: dict[str, Sample]) -> dict[str, dict[str, float]]:
@@ -206,7 +210,7 @@ def report(rows: list[Row], table: dict[str, dict[str, float]]) -> None:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench limits", description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, help="default: the CPUs this process may use")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     options = parser.parse_args(arguments)
     rows, samples = measure(options.threads, options.rounds)

@@ -70,12 +70,13 @@ static float fma_fp32(float *memory, size_t floats, long repeats) {
 #if defined(__AVX512BF16__) && VL == 16
 static float dot_bf16(float *memory, size_t floats, long repeats) {
     (void)memory, (void)floats;
-    __m512 chain[CHAINS];
+    vf chain[CHAINS];
     __m512bh a = (__m512bh)v_set(opaque(0.5f)), b = (__m512bh)v_set(opaque(1));
-    EACH(i, CHAINS) chain[i] = (__m512)v_set((float)i);
-    for (long r = 0; r < repeats * ROUNDS; r++) EACH(i, CHAINS) chain[i] = _mm512_dpbf16_ps(chain[i], a, b);
+    EACH(i, CHAINS) chain[i] = v_set((float)i);
+    for (long r = 0; r < repeats * ROUNDS; r++)
+        EACH(i, CHAINS) chain[i] = (vf)_mm512_dpbf16_ps((__m512)chain[i], a, b);
     vf sum = v_set(0);
-    EACH(i, CHAINS) sum += (vf)chain[i];
+    EACH(i, CHAINS) sum += chain[i];
     return horizontal(sum);
 }
 #endif
@@ -83,12 +84,13 @@ static float dot_bf16(float *memory, size_t floats, long repeats) {
 #if defined(__AVX512VNNI__) && VL == 16
 static float dot_int8(float *memory, size_t floats, long repeats) {
     (void)memory, (void)floats;
-    __m512i chain[CHAINS];
+    vi chain[CHAINS]; /* an array of __m512i, which may alias anything, would be stored every round */
     __m512i a = (__m512i)v_seti((int)opaque(3)), b = (__m512i)v_seti((int)opaque(5));
-    EACH(i, CHAINS) chain[i] = (__m512i)v_seti(i);
-    for (long r = 0; r < repeats * ROUNDS; r++) EACH(i, CHAINS) chain[i] = _mm512_dpbusd_epi32(chain[i], a, b);
+    EACH(i, CHAINS) chain[i] = v_seti(i);
+    for (long r = 0; r < repeats * ROUNDS; r++)
+        EACH(i, CHAINS) chain[i] = (vi)_mm512_dpbusd_epi32((__m512i)chain[i], a, b);
     vi sum = v_seti(0);
-    EACH(i, CHAINS) sum += (vi)chain[i];
+    EACH(i, CHAINS) sum += chain[i];
     return horizontal(v_tofloat(sum));
 }
 #endif

@@ -55,7 +55,7 @@ cdef Tensor from_buffer(object array):
         elif b.strides[i] % b.itemsize:
             raise ValueError(f"from_numpy: strides {tuple([b.strides[j] for j in range(b.ndim)])} are not whole "
                              f"elements of {b.itemsize} bytes; pass a copy")
-    if <size_t>b.buf % <size_t>b.itemsize:
+    if b.len and <size_t>b.buf % <size_t>b.itemsize:  # nothing has no address to align
         raise ValueError("from_numpy: the array is not aligned to its elements; pass a copy")
     t.storage = foreign_storage(b.buf, b.len, hold, readonly)
     if not readonly:

@@ -70,6 +70,20 @@ def test_bytes_do_not_depend_on_the_order_of_names(tmp_path):
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
+def test_bytes_do_not_depend_on_the_order_of_metadata(tmp_path):
+    """The library alone writes metadata in another order each time."""
+    path, found = tmp_path / "file", set()
+    metadata = {"seed": "0", "model": 'ä \x00\x1f\x7f "quoted" \u2028', "b": "", "a": "x" * 13}
+    for i in range(20):
+        turned = dict(list(metadata.items())[:: 1 if i % 2 else -1])
+        save_file({"b": pe.ones(3), "a": pe.arange(5)}, path, turned)
+        found.add(path.read_bytes())
+    assert len(found) == 1
+    with safetensors.safe_open(path, framework="np") as file:
+        assert file.metadata() == metadata
+    assert load_file(path)["a"].tolist() == [0, 1, 2, 3, 4]
+
+
 def test_parameters_are_saved_as_they_are(tmp_path):
     layer = pe.nn.Linear(3, 2)
     save_file(dict(layer.named_parameters()), tmp_path / "layer")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-TEST_EVERY = 5
+EVERY_FIFTH = slice(0, None, 5)
 
 
 class Digits(NamedTuple):
@@ -13,11 +13,12 @@ class Digits(NamedTuple):
     labels: object
 
 
-def load_digits():
-    """(train, test): every fifth image, starting with the first, is a test image: 1,437 and 360.
+def load_digits(test=EVERY_FIFTH):
+    """(train, test) Digits; the slice `test` names the test images, by default every fifth: 1,437 and 360.
 
-    The images stand in the order in which 13 people wrote them, so this split tests new digits by known hands.
-    Taking the last 360 as the test instead asks for unknown hands and is harder.
+    The order of the file seems to follow its 13 writers (neither source says so), so the default tests new digits
+    by known hands. slice(1437, None), the end of the file, is harder: pyengine.train.digits reaches 99 % on the
+    one and 96 % on the other (python -m bench digits).
 
     >>> train, test = load_digits()
     >>> train.images.shape, test.labels.shape
@@ -27,5 +28,6 @@ def load_digits():
 
     with numpy.load(Path(__file__).with_name("digits.npz")) as file:
         images, labels = file["images"].astype("float32") / 16, file["labels"].astype("int64")
-    is_test = numpy.arange(len(labels)) % TEST_EVERY == 0
+    is_test = numpy.zeros(len(labels), bool)
+    is_test[test] = True
     return Digits(images[~is_test], labels[~is_test]), Digits(images[is_test], labels[is_test])

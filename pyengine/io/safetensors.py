@@ -26,8 +26,8 @@ _HEADER_SIZE_BYTES = 8
 def save_file(tensors, filename, metadata=None):
     """Writes tensors (name -> Tensor or array) as one safetensors file.
 
-    Arguments: metadata, text -> text, kept in the header. The order of names in the dict does not change the
-    file's bytes.
+    Arguments: metadata, text -> text, kept in the header. The order of names in either dict
+    does not change the file's bytes.
     Errors: TypeError for what is no tensor; OSError when the disk is full, and then an older file of this name
     is still whole.
 
@@ -116,8 +116,6 @@ def _fault(content, error):
 
 def _expected_size(content, header):
     """The size the file should have by its header, or None where that cannot be read."""
-    import json
-
     start = _HEADER_SIZE_BYTES + header
     try:
         entries = json.loads(content[_HEADER_SIZE_BYTES:start])

@@ -6,7 +6,7 @@ import io
 from pyengine.io.atomic import replace_file
 
 PICTURES_PER_ROW = 8
-ROWS = 4
+ROWS = 8
 
 
 def has_matplotlib():
@@ -15,7 +15,7 @@ def has_matplotlib():
 
 
 def draw_run(history, filters, path):
-    """A PNG at path: loss and accuracy by epoch, and the first 32 of the filters (n, height, width)."""
+    """A PNG at path: loss and accuracy by epoch, and the first 64 of the filters (n, height, width)."""
     # The Figure itself and the Agg canvas: no display, and the caller's pyplot state stays as it is.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -60,6 +60,8 @@ def memory_stats():
 
 def set_memory_cap(cap):
     """Keeps at most `cap` bytes of freed memory for reuse."""
+    if not hasattr(cap, "__index__"):
+        raise TypeError(f"set_memory_cap: cap must be an integer, got {type(cap).__name__}")
     if cap < 0:
         raise ValueError(f"set_memory_cap: cap must not be negative, got {cap}")
     pe_set_memory_cap(context, cap)

@@ -66,17 +66,19 @@ cdef tuple shape_of(const pe_tensor *v):
 cdef int read_shape(object shape, int64_t *out, str what) except -1:
     """Sizes from a sequence into out; the number of axes."""
     cdef int n = 0
+    cdef Py_ssize_t whole  # by __index__: a float is no size
     for size in shape:
         if n == PE_MAX_DIMS:
             raise ValueError(f"{what}: at most {PE_MAX_DIMS} axes, got shape {tuple(shape)}")
         try:
-            out[n] = size
+            whole = size
         except TypeError:
             raise TypeError(f"{what}: sizes must be integers, got {size!r}") from None
         except OverflowError:
             raise MemoryError(f"{what}: a size of {size} is too large") from None
-        if out[n] < 0:
+        if whole < 0:
             raise ValueError(f"{what}: sizes must not be negative, got shape {tuple(shape)}")
+        out[n] = whole
         n += 1
     return n
 

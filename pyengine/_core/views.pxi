@@ -2,7 +2,7 @@
 
 cdef int axis_of(object dim, int ndim, str what) except -1:
     """dim as 0 .. ndim-1; negative ones count from the end."""
-    cdef int64_t d
+    cdef Py_ssize_t d
     try:
         d = dim
     except TypeError:
@@ -93,6 +93,18 @@ cdef bint restride(const pe_tensor *v, pe_tensor *out) noexcept:
     return True
 
 
+cdef Py_ssize_t size_of(object size, str what) except? -2:
+    """A size, or the -1 that stands for one, as an integer."""
+    cdef Py_ssize_t whole
+    try:
+        whole = size
+    except TypeError:
+        raise TypeError(f"{what}: sizes must be integers, got {size!r}") from None
+    except OverflowError:
+        raise ValueError(f"{what}: a size of {size} does not fit") from None
+    return whole
+
+
 cdef int resolve_shape(Tensor x, object shape, pe_tensor *out, str what) except -1:
     """Reads shape (one -1 allowed) into out; checks that it holds x's elements."""
     cdef int64_t total = numel(&x.view), known = 1
@@ -101,7 +113,7 @@ cdef int resolve_shape(Tensor x, object shape, pe_tensor *out, str what) except 
     for size in shape:
         if n == PE_MAX_DIMS:
             raise ValueError(f"{what}: at most {PE_MAX_DIMS} axes, got {shape}")
-        out.shape[n] = size
+        out.shape[n] = size_of(size, what)
         if out.shape[n] == -1 and unknown < 0:
             unknown = n
         elif out.shape[n] < 0:
@@ -161,7 +173,7 @@ def expand(Tensor x, shape):
         raise ValueError(f"expand: shape {shape} does not extend shape {x.shape}")
     out.view.ndim = n
     for i in range(n):
-        size = shape[i]
+        size = size_of(shape[i], "expand")
         if i < lead:
             if size < 0:
                 raise ValueError(f"expand: shape {shape} does not extend shape {x.shape}")

@@ -57,6 +57,8 @@ cdef Tensor from_buffer(object array):
                              f"elements of {b.itemsize} bytes; pass a copy")
     if b.len and <size_t>b.buf % <size_t>b.itemsize:  # nothing has no address to align
         raise ValueError("from_numpy: the array is not aligned to its elements; pass a copy")
+    if b.len == 0:
+        fill_row_major(&t.view, "from_numpy")  # NumPy has steps of 0 there, as if it were broadcast
     t.storage = foreign_storage(b.buf, b.len, hold, readonly)
     if not readonly:
         t.storage.exports = 1  # its first owner may write unseen

@@ -127,6 +127,7 @@ def from_dlpack(source):
     extent(&t.view, &low, &high)
     if numel(&t.view) == 0:
         low = high = <char *>t.view.data
+        fill_row_major(&t.view, "from_dlpack")
     cdef ImportedDLPack hold = ImportedDLPack.__new__(ImportedDLPack)
     hold.managed = managed
     PyCapsule_SetName(capsule, "used_dltensor")

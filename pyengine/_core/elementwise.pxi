@@ -115,7 +115,7 @@ cdef int format_like(int n, tuple inputs, pe_tensor *layout) except -1:
     cdef int i, k
     for i in range(n):
         v = &(<Tensor>inputs[i]).view
-        if v.dtype == layout.dtype and same_shape(v, layout) and is_dense(v):
+        if v.dtype == layout.dtype and same_shape(v, layout) and is_dense(v) and numel(v):
             for k in range(v.ndim):
                 layout.strides[k] = v.strides[k]
             return 0
@@ -306,7 +306,9 @@ def elementwise(int op, *operands):
 
 def elementwise_(int op, Tensor x, *operands):
     """x = op(x, operands) in place."""
+    if op < 0 or op >= len(ROW_NAMES):
+        raise ValueError(f"elementwise_: no operation {op}")
     if len(operands) == 1:
         return binary_into(op, x, operands[0])
     writable(x, ROW_NAMES[op] + "_")
-    return replace(x, call_row(op, [x]), op)
+    return replace(x, elementwise(op, x, *operands), op)

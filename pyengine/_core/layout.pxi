@@ -185,7 +185,7 @@ cdef Tensor empty_like(const pe_tensor *v, int code):
         layout.dtype = code
         for i in range(v.ndim):
             layout.strides[i] = v.strides[i] // old * size
-    if not is_dense(v):
+    if not is_dense(v) or numel(v) == 0:  # empty arrays of NumPy have steps of 0
         fill_row_major(&layout, "empty_like")
     return new_tensor(&layout)
 

@@ -358,7 +358,10 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         raise ValueError(f"grad: {len(grad_outputs)} grad_outputs for {len(outputs)} outputs")
     cdef Tensor x
     keys = []
-    for x in inputs:
+    for given in inputs:
+        if not isinstance(given, Tensor):
+            raise TypeError(f"grad: inputs must be Tensors, got {type(given).__name__}")
+        x = given
         if not x.requires_grad:
             raise RuntimeError(f"grad: an input of shape {x.shape} does not require grad")
         keys.append((id(x) if x.node is None else id(x.node), x.output, x.node))

@@ -92,7 +92,7 @@ cdef class Tensor:
     def __iter__(self):
         if self.view.ndim == 0:
             raise TypeError("iteration over a tensor without axes")
-        return iter([self[i] for i in range(self.view.shape[0])])
+        return (self[i] for i in range(self.view.shape[0]))
 
     @property
     def version(self):

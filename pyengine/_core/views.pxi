@@ -194,10 +194,10 @@ def expand(Tensor x, shape):
 cdef bint basic_index(object index) except -1:
     """True when index is made of ints, slices, ... and None: a view."""
     for part in index:
-        if part is None or part is Ellipsis or isinstance(part, slice):
+        if part is None or part is Ellipsis or isinstance(part, slice) or type(part) is int:
             continue
         if isinstance(part, bool) or isinstance(part, Tensor) or not hasattr(part, "__index__") \
-                or getattr(part, "ndim", 0):
+                or getattr(part, "ndim", 0) or getattr(getattr(part, "dtype", None), "kind", "") == "b":
             return False
     return True
 

@@ -2,7 +2,7 @@
 
 from pyengine import _core
 from pyengine._core import Tensor, dtype
-from pyengine.ops._method import method, rule, sizes
+from pyengine.ops._method import method, rule, sizes, tensor_only
 
 
 def zeros(*shape, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
@@ -27,12 +27,12 @@ def full(shape, fill_value: float, dtype: dtype | str | None = None, requires_gr
 
 def zeros_like(x: Tensor, dtype: dtype | str | None = None) -> Tensor:
     """Zeros in x's shape and dtype."""
-    return _core.full(x.shape, 0, dtype or x.dtype)
+    return _core.full(tensor_only(x, "zeros_like").shape, 0, dtype or x.dtype)
 
 
 def ones_like(x: Tensor, dtype: dtype | str | None = None) -> Tensor:
     """Ones in x's shape and dtype."""
-    return _core.full(x.shape, 1, dtype or x.dtype)
+    return _core.full(tensor_only(x, "ones_like").shape, 1, dtype or x.dtype)
 
 
 def arange(start, end=None, step=1, dtype: dtype | str | None = None) -> Tensor:

@@ -72,7 +72,7 @@ def _axis(x: Tensor, dim: int, what: str, extra: int = 0) -> int:
 def squeeze(x: Tensor, dim: int | None = None) -> Tensor:
     """x without its axes of size 1, or without axis dim if that has size 1."""
     if dim is None:
-        return _core.view(x, [n for n in x.shape if n != 1])
+        return _core.view(x, [n for n in tensor_only(x, "squeeze").shape if n != 1])
     axis = _axis(x, dim, "squeeze")
     return x if x.ndim == 0 or x.shape[axis] != 1 else _core.view(x, x.shape[:axis] + x.shape[axis + 1:])
 
@@ -87,7 +87,7 @@ def unsqueeze(x: Tensor, dim: int) -> Tensor:
 @method
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes start_dim to end_dim as one."""
-    if x.ndim == 0:
+    if tensor_only(x, "flatten").ndim == 0:
         return _core.reshape(x, (1,))
     first, last = _axis(x, start_dim, "flatten"), _axis(x, end_dim, "flatten")
     if first > last:

@@ -282,7 +282,7 @@ for name, function in functions.items():
             while not isinstance(arguments[0], pe.Tensor):
                 arguments[0] = random.choice(MAKERS)()
         calls += 1
-        sys.stderr.write(name + '\n')
+        print(name, file=sys.stderr)  # the last line tells what crashed
         try:
             out = function(*arguments)
             if isinstance(out, pe.Tensor) and out.numel() < 1000:

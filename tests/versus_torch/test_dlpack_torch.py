@@ -58,7 +58,7 @@ def test_refusals():
         torch.from_dlpack(pe.ones(2, requires_grad=True))
     with pytest.raises(TypeError, match="from_dlpack: no dtype"):
         pe.from_dlpack(torch.ones(2, dtype=torch.complex64))
-    with pytest.raises(TypeError, match="from_dlpack: no dtype .* 9 axes"):
+    with pytest.raises(TypeError, match=r"from_dlpack: no dtype .* 9 axes"):
         pe.from_dlpack(torch.ones((1,) * 9))
 
 

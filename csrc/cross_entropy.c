@@ -99,9 +99,7 @@ pe_status pe_cross_entropy(pe_context *ctx, const pe_cross_entropy_args *args, p
     struct forward_job job = {.args = args, .kernels = &ctx->kernels->cross_entropy};
     status = pe_rows_open_input(ctx, &job.x, args->logits, err);
     if (!status) {
-        const double work = (double)job.x.count * (double)(job.x.n + 16) * ELEMENT_NS;
-        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_forward,
-                        &job);
+        pe_rows_for(ctx, &job.x, ELEMENT_NS, run_forward, &job);
         if (args->counted) *args->counted = counted;
     }
     pe_rows_close(ctx, &job.x, 0, err);
@@ -143,11 +141,7 @@ pe_status pe_cross_entropy_backward(pe_context *ctx, const pe_cross_entropy_back
     struct backward_job job = {.args = args, .kernels = &ctx->kernels->cross_entropy};
     status = pe_rows_open_input(ctx, &job.x, args->logits, err);
     if (!status) status = pe_rows_open_output(ctx, &job.dx, args->dx, err);
-    if (!status) {
-        const double work = (double)job.x.count * (double)(job.x.n + 16) * ELEMENT_NS;
-        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_backward,
-                        &job);
-    }
+    if (!status) pe_rows_for(ctx, &job.x, ELEMENT_NS, run_backward, &job);
     pe_status closed = pe_rows_close(ctx, &job.dx, !status, err);
     pe_rows_close(ctx, &job.x, 0, err);
     return status ? status : closed;

@@ -60,3 +60,9 @@ pe_status pe_rows_close(pe_context *ctx, struct pe_rows *r, int copy_back, pe_er
     r->scratch = NULL;
     return status;
 }
+
+void pe_rows_for(pe_context *ctx, const struct pe_rows *rows, double element_ns, pe_range_body *body, void *arg) {
+    const int64_t grain = rows->n < 16384 ? 16384 / (rows->n + 1) + 1 : 1;
+    const double work = (double)rows->count * (double)(rows->n + 16) * element_ns; /* 16: a row's own cost */
+    pe_parallel_for(ctx, rows->count, grain, pe_threads_for(ctx, work), body, arg);
+}

@@ -29,9 +29,8 @@ static inline float *pe_row(const struct pe_rows *r, int64_t index) {
     return (float *)(r->outer ? at + index * r->stride[0] : at);
 }
 
-/* rows of one chunk for pe_parallel_for, from the shape alone: about 16k elements */
-static inline int64_t pe_rows_grain(const struct pe_rows *r) {
-    return r->n < 16384 ? 16384 / (r->n + 1) + 1 : 1;
-}
+/* body(begin, end, arg) over row numbers, on as many threads as element_ns an element deserve; ranges of
+ * about 16k elements, from the shape alone. */
+void pe_rows_for(pe_context *, const struct pe_rows *, double element_ns, pe_range_body *body, void *arg);
 
 #endif

@@ -42,11 +42,7 @@ pe_status pe_softmax(pe_context *ctx, const pe_softmax_args *args, pe_error *err
                                                         : ctx->kernels->softmax.forward};
     status = pe_rows_open_input(ctx, &job.x, args->in, err);
     if (!status) status = pe_rows_open_output(ctx, &job.y, args->out, err);
-    if (!status) {
-        const double work = (double)job.x.count * (double)(job.x.n + 16) * ELEMENT_NS;
-        pe_parallel_for(ctx, job.x.count, pe_rows_grain(&job.x), pe_threads_for(ctx, work), run_forward,
-                        &job);
-    }
+    if (!status) pe_rows_for(ctx, &job.x, ELEMENT_NS, run_forward, &job);
     pe_status closed = pe_rows_close(ctx, &job.y, !status, err);
     pe_rows_close(ctx, &job.x, 0, err);
     return status ? status : closed;
@@ -74,11 +70,7 @@ pe_status pe_softmax_backward(pe_context *ctx, const pe_softmax_backward_args *a
     status = pe_rows_open_input(ctx, &job.y, args->y, err);
     if (!status) status = pe_rows_open_input(ctx, &job.g, args->g, err);
     if (!status) status = pe_rows_open_output(ctx, &job.dx, args->dx, err);
-    if (!status) {
-        const double work = (double)job.y.count * (double)(job.y.n + 16) * ELEMENT_NS;
-        pe_parallel_for(ctx, job.y.count, pe_rows_grain(&job.y), pe_threads_for(ctx, work), run_backward,
-                        &job);
-    }
+    if (!status) pe_rows_for(ctx, &job.y, ELEMENT_NS, run_backward, &job);
     pe_status closed = pe_rows_close(ctx, &job.dx, !status, err);
     pe_rows_close(ctx, &job.g, 0, err);
     pe_rows_close(ctx, &job.y, 0, err);

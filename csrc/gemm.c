@@ -9,221 +9,264 @@
 struct run {
     pe_context *ctx;
     const struct pe_gemm_kernels *kernels;
+    int lanes;
     pe_loop *activation; /* or NULL */
     struct pe_gemm_problem g;
     struct pe_gemm_plan plan;
-    int threads;
-    float *packed_a, *packed_b;
-    /* the block at work: rows i0.., columns j0.., steps p0.. */
+    float *packed; /* all of b (plan.b: SHARED, GIVEN) */
+};
+
+/* One task at work: its part of c, its block of k, and where a and b of that block lie. */
+struct task {
+    const struct run *r;
+    const struct pe_gemm_problem *g; /* of this product of the batch */
     int64_t i0, i1, j0, j1, p0, p1;
-    int64_t packs_a; /* panels of a to pack in this block */
+    float *own_a, *own_b;
+    struct pe_gemm_tile tile; /* what all tiles of a panel share */
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 
-static void for_ranges(const struct run *r, int64_t count, int64_t grain, pe_range_body *body) {
-    if (r->threads == 1 || count <= grain) body(0, count, (void *)r);
-    else pe_parallel_for(r->ctx, count, grain, r->threads, body, (void *)r);
+static void add_bias(float *tile, int64_t tile_row, const struct pe_gemm_problem *g, int64_t i, int64_t j,
+                     int64_t rows, int64_t columns) {
+    const float *bias = g->bias + i * g->bias_i + j * g->bias_j;
+    for (int64_t y = 0; y < rows; y++)
+        for (int64_t x = 0; x < columns; x++) tile[y * tile_row + x] += bias[y * g->bias_i + x * g->bias_j];
 }
 
 /* bias and activation over a finished tile or row; lanes that are dropped later take part. */
-static void finish(const struct run *r, float *tile, int64_t i, int64_t j, int64_t rows, int64_t columns,
-                   size_t floats) {
-    const struct pe_gemm_problem *g = &r->g;
-    if (g->bias)
-        r->kernels->add_bias(tile, g->bias + i * g->bias_i + j * g->bias_j, g->bias_i, g->bias_j,
-                             (size_t)rows, (size_t)columns);
+static void finish(const struct run *r, const struct pe_gemm_problem *g, float *tile, int64_t tile_row,
+                   int64_t i, int64_t j, int64_t rows, int64_t columns) {
+    if (g->bias) add_bias(tile, tile_row, g, i, j, rows, columns);
     if (r->activation) {
         const void *in[1] = { tile };
         const ptrdiff_t step[1] = { 1 };
-        r->activation(tile, in, step, floats);
+        r->activation(tile, in, step, (size_t)(rows * tile_row));
     }
 }
 
-/* rows x columns of c from row i, column j, for the steps p0 .. p1, with a and b where t says. The tile
- * writes c itself when it may; else a copy of c's part on the stack, cut and turned on its way back. */
-static void run_tile(const struct run *r, struct pe_gemm_tile *t, int64_t i, int64_t j, int64_t rows,
-                     int64_t columns, int64_t p0, int64_t p1) {
+/* rows x columns of c from row i, column j. The tile writes c itself when it may; else a copy of
+ * c's part on the stack, cut and turned on its way back. */
+static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t columns, int vectors) {
+    const struct run *r = k->r;
     const struct pe_gemm_kernels *kernels = r->kernels;
-    const struct pe_gemm_problem *g = &r->g;
-    int nr = kernels->nr, lanes = nr / 2, last = p1 == g->k;
+    const struct pe_gemm_problem *g = k->g;
+    struct pe_gemm_tile *t = &k->tile;
+    pe_gemm_tile_kernel *kernel = kernels->tile[vectors - 1][rows - 1];
+    int64_t width = vectors * r->lanes;
+    int last = k->p1 == g->k;
     float *c = g->c + i * g->c_i + j * g->c_j;
-    t->k = (size_t)(p1 - p0);
-    t->vectors = columns > lanes ? 2 : 1;
-    t->from_c = p0 > 0 || g->accumulate;
-    if (g->c_j == 1 && columns == t->vectors * lanes && !(last && (g->bias || r->activation))) {
+    t->from_c = k->p0 > 0 || g->accumulate;
+    if (g->c_j == 1 && columns == width && !(last && (g->bias || r->activation))) {
         t->c = c;
         t->c_row = g->c_i;
-        kernels->tile[rows - 1](t);
+        t->next_c = i + rows < k->i1 ? c + rows * g->c_i : c;
+        kernel(t);
         return;
     }
-    float buffer[PE_GEMM_MAX_ROWS * PE_GEMM_MAX_COLUMNS] __attribute__((aligned(64)));
+    float buffer[PE_GEMM_MAX_TILE] __attribute__((aligned(64)));
     if (t->from_c) {
-        if (columns < nr) memset(buffer, 0, sizeof buffer);
-        kernels->copy(buffer, nr, c, g->c_i, g->c_j, (size_t)rows, (size_t)columns);
-    } else if (t->vectors == 1) {
-        memset(buffer, 0, sizeof buffer);
+        if (columns < width) memset(buffer, 0, (size_t)(rows * width) * sizeof *buffer);
+        kernels->copy(buffer, width, c, g->c_i, g->c_j, (size_t)rows, (size_t)columns);
     }
     t->c = buffer;
-    t->c_row = nr;
-    kernels->tile[rows - 1](t);
-    if (last) finish(r, buffer, i, j, rows, columns, (size_t)(rows * nr));
-    if (g->c_i == 1 && g->c_j != 1) kernels->copy(c, g->c_j, buffer, 1, nr, (size_t)columns, (size_t)rows);
-    else if (g->c_j == 1) kernels->copy(c, g->c_i, buffer, nr, 1, (size_t)rows, (size_t)columns);
+    t->c_row = width;
+    t->next_c = buffer;
+    kernel(t);
+    if (last) finish(r, g, buffer, width, i, j, rows, columns);
+    if (g->c_i == 1 && g->c_j != 1) kernels->copy(c, g->c_j, buffer, 1, width, (size_t)columns, (size_t)rows);
+    else if (g->c_j == 1) kernels->copy(c, g->c_i, buffer, width, 1, (size_t)rows, (size_t)columns);
     else
         for (int64_t y = 0; y < rows; y++)
-            for (int64_t x = 0; x < columns; x++) c[y * g->c_i + x * g->c_j] = buffer[y * nr + x];
+            for (int64_t x = 0; x < columns; x++) c[y * g->c_i + x * g->c_j] = buffer[y * width + x];
 }
 
-static void row_body(int64_t begin, int64_t end, void *arg) {
-    const struct run *r = arg;
-    const struct pe_gemm_problem *g = &r->g;
-    float *y = g->c + begin;
-    r->kernels->row(y, (size_t)(end - begin), g->a, g->a_p, g->b + begin, g->b_p, (size_t)g->k,
-                    g->accumulate);
-    finish(r, y, 0, begin, 1, end - begin, (size_t)(end - begin));
-}
-
-static void strips_body(int64_t begin, int64_t end, void *arg) {
-    const struct run *r = arg;
-    const struct pe_gemm_problem *g = &r->g;
-    int64_t nr = r->kernels->nr;
-    float panel[(PE_GEMM_STRIP_DEPTH + 1) * PE_GEMM_MAX_COLUMNS] __attribute__((aligned(64)));
-    for (int64_t j = begin; j < end; j += nr) {
-        int64_t columns = min64(nr, end - j), p0 = 0;
-        do {
-            int64_t p1 = min64(p0 + PE_GEMM_STRIP_DEPTH, g->k);
-            r->kernels->pack(panel, (size_t)nr, g->b + p0 * g->b_p + j * g->b_j, g->b_p, g->b_j,
-                             (size_t)(p1 - p0), (size_t)columns);
-            struct pe_gemm_tile t = { .a = g->a + p0 * g->a_p, .a_row = g->a_i, .a_k = g->a_p, .b = panel,
-                                      .b_k = nr };
-            run_tile(r, &t, 0, j, g->m, columns, p0, p1);
-            p0 = p1;
-        } while (p0 < g->k);
-    }
-}
-
-/* Panels of a first, then panels of b, of the block at work. */
-static void pack_body(int64_t begin, int64_t end, void *arg) {
-    const struct run *r = arg;
-    const struct pe_gemm_problem *g = &r->g;
-    int64_t mr = r->kernels->mr, nr = r->kernels->nr, kc = r->p1 - r->p0;
-    int64_t skipped = r->plan.first_packed > r->j0 / nr ? r->plan.first_packed - r->j0 / nr : 0;
-    for (int64_t x = begin; x < end; x++) {
-        if (x < r->packs_a) {
-            int64_t i = r->i0 + x * mr;
-            r->kernels->pack(r->packed_a + x * mr * kc, (size_t)mr, g->a + i * g->a_i + r->p0 * g->a_p,
-                             g->a_p, g->a_i, (size_t)kc, (size_t)min64(mr, r->i1 - i));
-        } else {
-            int64_t panel = x - r->packs_a, j = r->j0 + (panel + skipped) * nr;
-            r->kernels->pack(r->packed_b + panel * nr * kc, (size_t)nr, g->b + r->p0 * g->b_p + j * g->b_j,
-                             g->b_p, g->b_j, (size_t)kc, (size_t)min64(nr, r->j1 - j));
-        }
-    }
-}
-
-/* One task: task_m rows by task_n columns of the block at work. A panel of b stays in L1 while the
- * panels of a pass by; when there are few panels of b, each panel of a (read in place) meets them in turn. */
-static void task_body(int64_t begin, int64_t end, void *arg) {
-    const struct run *r = arg;
-    const struct pe_gemm_problem *g = &r->g;
-    int64_t mr = r->kernels->mr, nr = r->kernels->nr, kc = r->p1 - r->p0;
-    int64_t across = parts(r->j1 - r->j0, r->plan.task_n);
-    int64_t skipped = r->plan.first_packed > r->j0 / nr ? r->plan.first_packed - r->j0 / nr : 0;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t i0 = r->i0 + task / across * r->plan.task_m, j0 = r->j0 + task % across * r->plan.task_n;
-        int64_t i1 = min64(i0 + r->plan.task_m, r->i1), j1 = min64(j0 + r->plan.task_n, r->j1);
-        for (int64_t j = j0; j < j1; j += nr) {
-            int64_t panel = (j - r->j0) / nr;
-            for (int64_t i = i0; i < i1; i += mr) {
-                struct pe_gemm_tile t;
-                if (r->plan.pack_a) {
-                    t.a = r->packed_a + (i - r->i0) * kc;
-                    t.a_row = 1;
-                    t.a_k = mr;
-                } else {
-                    t.a = g->a + i * g->a_i + r->p0 * g->a_p;
-                    t.a_row = g->a_i;
-                    t.a_k = g->a_p;
-                }
-                int packed = panel >= skipped;
-                t.b = packed ? r->packed_b + (panel - skipped) * nr * kc : g->b + r->p0 * g->b_p + j * g->b_j;
-                t.b_k = packed ? nr : g->b_p;
-                run_tile(r, &t, i, j, min64(mr, i1 - i), min64(nr, j1 - j), r->p0, r->p1);
-            }
-        }
-    }
-}
-
-static void run_blocks(struct run *r) {
-    const struct pe_gemm_problem *g = &r->g;
-    const struct pe_gemm_plan *plan = &r->plan;
-    int64_t mr = r->kernels->mr, nr = r->kernels->nr;
-    for (r->j0 = 0; r->j0 < g->n; r->j0 = r->j1) {
-        r->j1 = min64(r->j0 + plan->super_n, g->n);
-        r->p0 = 0;
-        do {
-            r->p1 = min64(r->p0 + plan->kc, g->k);
-            int64_t first = plan->first_packed * nr > r->j0 ? plan->first_packed * nr : r->j0;
-            int64_t packs_b = r->j1 > first ? parts(r->j1 - first, nr) : 0;
-            for (r->i0 = 0; r->i0 < g->m; r->i0 = r->i1) {
-                r->i1 = min64(r->i0 + plan->super_m, g->m);
-                r->packs_a = plan->pack_a ? parts(r->i1 - r->i0, mr) : 0;
-                if (r->packs_a + packs_b > 0) {
-                    int64_t grain = 1 + 16384 / ((r->p1 - r->p0 + 1) * nr);
-                    for_ranges(r, r->packs_a + packs_b, grain, pack_body);
-                }
-                for_ranges(r, parts(r->i1 - r->i0, plan->task_m) * parts(r->j1 - r->j0, plan->task_n), 1,
-                           task_body);
-                packs_b = 0; /* packed by the first block of rows */
-            }
-            r->p0 = r->p1;
-        } while (r->p0 < g->k);
-    }
-}
-
-/* One product; scratch holds the plan's a_floats and b_floats. */
-static void run_product(struct run *r, float *scratch) {
-    if (r->plan.path == PE_GEMM_ROW) {
-        for_ranges(r, r->g.n, r->plan.task_n, row_body);
-    } else if (r->plan.path == PE_GEMM_STRIPS) {
-        for_ranges(r, r->g.n, r->plan.task_n, strips_body);
+/* The task's rows of a in this block of k, in place or copied along the axis that is contiguous. */
+static void place_a(struct task *k) {
+    const struct pe_gemm_problem *g = k->g;
+    int64_t rows = k->i1 - k->i0, depth = k->p1 - k->p0;
+    const float *a = g->a + k->i0 * g->a_i + k->p0 * g->a_p;
+    struct pe_gemm_tile *t = &k->tile;
+    t->k = (size_t)depth;
+    if (!k->r->plan.copy_a) {
+        t->a = a, t->a_row = g->a_i, t->a_k = g->a_p;
+    } else if (g->a_i == 1) {
+        int64_t step = parts(rows, 16) * 16;
+        k->r->kernels->copy(k->own_a, step, a, g->a_p, 1, (size_t)depth, (size_t)rows);
+        t->a = k->own_a, t->a_row = 1, t->a_k = step;
     } else {
-        r->packed_b = scratch;
-        r->packed_a = scratch + r->plan.b_floats;
-        run_blocks(r);
+        k->r->kernels->copy(k->own_a, depth, a, g->a_i, g->a_p, (size_t)rows, (size_t)depth);
+        t->a = k->own_a, t->a_row = depth, t->a_k = 1;
     }
+}
+
+/* The panel of b from column j on in this block of k; `width` is its columns in whole vectors. */
+static void place_b(struct task *k, int64_t j, int64_t columns, int64_t width) {
+    const struct pe_gemm_problem *g = k->g;
+    const float *b = g->b + k->p0 * g->b_p + j * g->b_j;
+    struct pe_gemm_tile *t = &k->tile;
+    if (k->r->plan.b == PE_GEMM_IN_PLACE) {
+        t->b = b, t->b_k = g->b_p;
+    } else if (k->r->plan.b == PE_GEMM_OWN) {
+        k->r->kernels->pack(k->own_b, (size_t)width, b, g->b_p, g->b_j, t->k, (size_t)columns);
+        t->b = k->own_b, t->b_k = width;
+    } else {
+        t->b = k->r->packed + j * g->k + k->p0 * width, t->b_k = width;
+    }
+}
+
+/* Which lines of the next panel of b, from column j on, tile number x asks for: as many as it has turns,
+ * down along the panel's far rows; from tile to tile one line (16 floats) further across. */
+static void look_ahead(struct task *k, int64_t x, int64_t j, int64_t columns) {
+    const struct pe_gemm_problem *g = k->g;
+    struct pe_gemm_tile *t = &k->tile;
+    int64_t depth = (int64_t)t->k, turns = parts(depth, PE_GEMM_AHEAD);
+    t->ahead = t->b, t->ahead_step = 0;
+    if (!k->r->plan.fetch_b || columns <= 0) return;
+    if (k->r->packed) {
+        int64_t width = parts(columns, k->r->lanes) * k->r->lanes, at = x * turns * 16;
+        if (at < depth * width)
+            t->ahead = k->r->packed + j * g->k + k->p0 * width + at, t->ahead_step = 16;
+        return;
+    }
+    int across_columns = g->b_j == 1;
+    if (!across_columns && g->b_p != 1) return;
+    int64_t lines = parts(across_columns ? columns : depth, 16), down = x / lines * turns;
+    if (down >= (across_columns ? depth : columns)) return;
+    t->ahead_step = across_columns ? g->b_p : g->b_j;
+    t->ahead = g->b + k->p0 * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
+}
+
+/* All rows of the task against one panel of b, in tiles of nearly equal height. */
+static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors, int64_t next_columns) {
+    const struct pe_gemm_tile shared = k->tile;
+    int64_t rows = k->i1 - k->i0, tiles = parts(rows, k->r->kernels->rows[vectors - 1]), i = k->i0;
+    for (int64_t x = 0; x < tiles; x++) {
+        int64_t height = rows / tiles + (x < rows % tiles);
+        k->tile.a = shared.a + (i - k->i0) * shared.a_row;
+        look_ahead(k, x, j + columns, next_columns);
+        run_tile(k, i, j, height, columns, vectors);
+        i += height;
+    }
+    k->tile.a = shared.a;
+}
+
+static void run_task(struct task *k) {
+    const struct run *r = k->r;
+    int64_t nr = r->plan.nr;
+    k->p0 = 0;
+    do {
+        k->p1 = min64(k->p0 + r->plan.kc, k->g->k);
+        place_a(k);
+        for (int64_t j = k->j0, columns; j < k->j1; j += columns) {
+            columns = min64(nr, k->j1 - j);
+            int vectors = (int)parts(columns, r->lanes);
+            place_b(k, j, columns, vectors * r->lanes);
+            run_panel(k, j, columns, vectors, min64(nr, k->j1 - j - columns));
+        }
+        k->p0 = k->p1;
+    } while (k->p0 < k->g->k);
+}
+
+static void run_row(const struct run *r, const struct pe_gemm_problem *g, int64_t j0, int64_t j1) {
+    float *y = g->c + j0;
+    r->kernels->row(y, (size_t)(j1 - j0), g->a, g->a_p, g->b + j0, g->b_p, (size_t)g->k, g->accumulate);
+    finish(r, g, y, j1 - j0, 0, j0, 1, j1 - j0);
 }
 
 struct batch_run {
-    const struct run *all;
+    const struct run *run;
     const struct pe_gemm_batch *batch;
-    size_t floats;
     int failed;
 };
 
-static void batch_body(int64_t begin, int64_t end, void *arg) {
+/* Moves the operands to product number x of the batch. */
+static void go_to(struct pe_gemm_problem *g, const struct batch_run *br, int64_t x) {
+    const struct pe_gemm_batch *batch = br->batch;
+    int exchanged = br->run->plan.exchanged;
+    for (int d = batch->axes - 1; d >= 0; d--) {
+        int64_t at = x % batch->size[d];
+        x /= batch->size[d];
+        g->a += at * (exchanged ? batch->b[d] : batch->a[d]);
+        g->b += at * (exchanged ? batch->a[d] : batch->b[d]);
+        g->c += at * batch->c[d];
+    }
+}
+
+/* The rectangle of task x of one product: blocks of rows, the first half of them cut by cuts[0]. */
+static void find_task(const struct run *r, struct task *k, int64_t x) {
+    const struct pe_gemm_plan *plan = &r->plan;
+    int64_t few = plan->blocks / 2 * plan->cuts[0], late = x >= few, cuts = plan->cuts[late];
+    int64_t block = late ? plan->blocks / 2 + (x - few) / cuts : x / cuts, cut = (late ? x - few : x) % cuts;
+    int64_t panels = parts(r->g.n, plan->nr);
+    k->i0 = min64(block * plan->rows, r->g.m);
+    k->i1 = min64(k->i0 + plan->rows, r->g.m);
+    k->j0 = min64(panels * cut / cuts * plan->nr, r->g.n);
+    k->j1 = min64(panels * (cut + 1) / cuts * plan->nr, r->g.n);
+}
+
+/* Task x is task x % tasks of product x / tasks. */
+static void tasks_body(int64_t begin, int64_t end, void *arg) {
     struct batch_run *br = arg;
+    const struct run *r = br->run;
+    const struct pe_gemm_plan *plan = &r->plan;
     float small[SMALL_SCRATCH] __attribute__((aligned(64))), *scratch = small;
-    if (br->floats > SMALL_SCRATCH) scratch = pe_alloc(br->all->ctx, br->floats * sizeof(float));
+    size_t b_floats = (plan->b_floats + 15) / 16 * 16, floats = b_floats + plan->a_floats;
+    if (floats > SMALL_SCRATCH) scratch = pe_alloc(r->ctx, floats * sizeof(float));
     if (!scratch) {
         __atomic_store_n(&br->failed, 1, __ATOMIC_RELAXED);
         return;
     }
     for (int64_t x = begin; x < end; x++) {
-        struct run r = *br->all;
-        int64_t rest = x;
-        for (int d = br->batch->axes - 1; d >= 0; d--) {
-            int64_t at = rest % br->batch->size[d];
-            rest /= br->batch->size[d];
-            r.g.a += at * (br->all->plan.exchanged ? br->batch->b[d] : br->batch->a[d]);
-            r.g.b += at * (br->all->plan.exchanged ? br->batch->a[d] : br->batch->b[d]);
-            r.g.c += at * br->batch->c[d];
+        struct pe_gemm_problem g = r->g;
+        if (br->batch->axes) go_to(&g, br, x / plan->tasks);
+        if (plan->path == PE_GEMM_ROW) {
+            int64_t j = x % plan->tasks * plan->nr;
+            run_row(r, &g, j, min64(j + plan->nr, g.n));
+            continue;
         }
-        run_product(&r, scratch);
+        struct task k = { .r = r, .g = &g, .own_b = scratch, .own_a = scratch + b_floats };
+        find_task(r, &k, x % plan->tasks);
+        run_task(&k);
     }
-    if (scratch != small) pe_free(br->all->ctx, scratch);
+    if (scratch != small) pe_free(r->ctx, scratch);
+}
+
+#define PACK_DEPTH 64 /* rows of b at a time, over PACK_PANELS panels: few pages at once, long runs in each */
+#define PACK_PANELS 4
+
+static void pack_body(int64_t begin, int64_t end, void *arg) {
+    const struct run *r = arg;
+    const struct pe_gemm_problem *g = &r->g;
+    int64_t nr = r->plan.nr, groups = parts(g->n, nr * PACK_PANELS);
+    for (int64_t x = begin; x < end; x++) {
+        int64_t p = x / groups * PACK_DEPTH, j0 = x % groups * PACK_PANELS * nr;
+        int64_t depth = min64(PACK_DEPTH, g->k - p), j1 = min64(j0 + PACK_PANELS * nr, g->n);
+        for (int64_t j = j0; j < j1; j += nr) {
+            int64_t columns = min64(nr, j1 - j), width = parts(columns, r->lanes) * r->lanes;
+            r->kernels->pack(r->packed + j * g->k + p * width, (size_t)width, g->b + p * g->b_p + j * g->b_j,
+                             g->b_p, g->b_j, (size_t)depth, (size_t)columns);
+        }
+    }
+}
+
+/* Products whose b is packed first go one after the other. */
+static int run_shared(struct run *r, const struct pe_gemm_batch *batch, int threads) {
+    struct run one = *r;
+    const struct pe_gemm_batch alone = { .axes = 0, .count = 1 };
+    struct batch_run whole = { .run = r, .batch = batch }, br = { .run = &one, .batch = &alone };
+    one.packed = pe_alloc(r->ctx, r->plan.shared_floats * sizeof(float));
+    if (!one.packed) return 0;
+    int64_t groups = parts(r->g.n, r->plan.nr * PACK_PANELS) * parts(r->g.k, PACK_DEPTH);
+    for (int64_t x = 0; x < batch->count; x++) {
+        one.g = r->g;
+        go_to(&one.g, &whole, x);
+        pe_parallel_for(r->ctx, groups, 1, threads, pack_body, &one);
+        pe_parallel_for(r->ctx, r->plan.tasks, 1, threads, tasks_body, &br);
+    }
+    pe_free(r->ctx, one.packed);
+    return !br.failed;
 }
 
 pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
@@ -235,20 +278,19 @@ pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
 
     pe_gemm_make_plan(ctx->kernels, &r.g, &r.plan);
     r.kernels = &ctx->kernels->gemm;
+    r.lanes = ctx->kernels->vector_floats;
     if (r.g.activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[r.g.activation];
-    size_t floats = r.plan.a_floats + r.plan.b_floats;
-    struct batch_run br = { .all = &r, .batch = &batch, .floats = floats };
-    int threads = pe_threads_for(ctx, r.plan.nanoseconds * (double)batch.count);
-    /* Many products, or small ones, are shared out whole; few and large ones are cut. */
-    if (threads > 1 && batch.count > 1 && (batch.count >= 16 || r.plan.nanoseconds < 5e4)) {
-        int64_t grain = 1 + (int64_t)(1e4 / (r.plan.nanoseconds + 1));
-        r.threads = 1;
-        pe_parallel_for(ctx, batch.count, grain, threads, batch_body, &br);
+    int threads = pe_threads_for(ctx, r.plan.nanoseconds * (double)batch.count), done;
+    if (r.plan.b == PE_GEMM_SHARED) {
+        done = run_shared(&r, &batch, threads);
     } else {
-        r.threads = threads;
-        batch_body(0, batch.count, &br);
+        struct batch_run br = { .run = &r, .batch = &batch };
+        int64_t grain = 1 + (int64_t)(2000 / (r.plan.nanoseconds / (double)r.plan.tasks + 1));
+        pe_parallel_for(ctx, batch.count * r.plan.tasks, grain, threads, tasks_body, &br);
+        done = !br.failed;
     }
-    if (br.failed)
-        return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %zu bytes of packing", floats * 4);
+    if (!done)
+        return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %zu bytes of packing",
+                       (r.plan.a_floats + r.plan.b_floats + r.plan.shared_floats) * sizeof(float));
     return PE_OK;
 }

@@ -1,13 +1,19 @@
 /* Which way a product goes, by its shape and strides alone; the thread count never enters.
- * Costs are counted in FMA instructions, of which a Zen 4 core starts one each cycle. */
+ * Costs are counted in FMA instructions. */
 #include "gemm_plan.h"
 
-/* Moving one element into a packed panel or out of a tile, per element, as a share of the time of one
- * FMA instruction (measured on Zen 4 with 16 lanes; a rough guide is enough, both sides of the
- * choices below are right). */
+#define FMA_NS 0.2 /* of one, between Ice Lake's 0.18 (two a cycle at 2.7 GHz) and Zen 4's 0.28 */
+
+/* Moving one element, in FMA instructions (of 16 lanes): a rough guide is enough, both sides of the
+ * choices below are right. */
+#define COST_COPIED 0.12     /* along contiguous memory */
 #define COST_TRANSPOSED 0.35
-#define COST_COPIED 0.12
 #define COST_SCATTERED 1.2
+
+/* A task is worth 2 us at least (a claim costs 0.1 us); 24 are enough to even out cores of different speeds. */
+#define TASK_FMAS 10000.0
+#define MOST_TASKS 24
+#define MOST_BLOCKS 8
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -35,90 +41,88 @@ static struct pe_gemm_problem exchanged(const struct pe_gemm_problem *g) {
     return t;
 }
 
-/* a's elements are splat one by one, so a is read in place along either axis; packing it pays once
- * its reading is repeated often enough: rows that are a power of two apart evict each other from L1. */
-static int wants_packed_a(const struct pe_gemm_problem *g) {
-    return (g->a_i != 1 && g->a_p != 1) || (g->n > 192 && g->m > 1);
+/* a's elements are splat one by one, so a is read in place along either axis. Copying pays once its reading
+ * is repeated often enough and its rows lie far apart: each is a page of its own, and rows a power of two
+ * apart evict each other from the caches. */
+static int wants_copied_a(const struct pe_gemm_problem *g) {
+    if (g->a_i != 1 && g->a_p != 1) return 1;
+    int64_t apart = g->a_p == 1 ? g->a_i : g->a_p;
+    return g->n > 256 && g->m > 1 && (apart < 0 ? -apart : apart) > 256;
 }
-/* b's rows are read as vectors: in place when contiguous and used by few rows of tiles. */
-static int wants_packed_b(const struct pe_gemm_problem *g, int mr) { return g->b_j != 1 || g->m > 2 * mr; }
+/* b's rows are read as vectors: in place when contiguous and near each other or used by few tiles. */
+static int wants_packed_b(const struct pe_gemm_problem *g, int lanes) {
+    int64_t apart = g->b_p < 0 ? -g->b_p : g->b_p;
+    return g->b_j != 1 || g->n % lanes != 0 || (g->m > 48 && apart > 256);
+}
 
-static double cost(const struct pe_gemm_problem *g, int lanes, int mr) {
+static double cost(const struct pe_gemm_problem *g, int lanes) {
     double m = (double)g->m, n = (double)g->n, k = (double)g->k, fma = m * (double)parts(g->n, lanes) * k;
-    double per_a = g->a_i == 1 ? COST_COPIED : g->a_p == 1 ? COST_TRANSPOSED : COST_SCATTERED;
+    double per_a = g->a_i == 1 || g->a_p == 1 ? COST_COPIED : COST_SCATTERED;
     double per_b = g->b_j == 1 ? COST_COPIED : g->b_p == 1 ? COST_TRANSPOSED : COST_SCATTERED;
     double per_c = g->c_j == 1 ? 0 : g->c_i == 1 ? COST_TRANSPOSED : COST_SCATTERED;
-    return fma + per_c * m * n + (wants_packed_a(g) ? per_a * m * k : 0) +
-           (wants_packed_b(g, mr) ? per_b * k * n : 0);
+    return fma + per_c * m * n + (wants_copied_a(g) ? per_a * m * k : 0) +
+           (wants_packed_b(g, lanes) ? per_b * k * n : 0);
 }
 
-/* Steps of k at a time. What a task keeps in L2 is kc * (8 panels of a + 2 of b): three quarters of
- * it. Long blocks are right: c is read and written once a block, and the panels stream from L2
- * (7 bytes a cycle are needed, 32 are there). */
-static int64_t block_depth(int64_t k, int mr, int nr) {
+static size_t l2_bytes(void) {
     size_t l2 = pe_machine_cached()->l2;
-    l2 = l2 < (256 << 10) ? (256 << 10) : l2 > (4 << 20) ? (4 << 20) : l2;
-    int64_t most = (int64_t)(l2 / 4 * 3 / sizeof(float)) / (8 * mr + 2 * nr);
-    return equal_part(k, min64(most, 1024), 8);
+    return l2 < (256 << 10) ? (256 << 10) : l2 > (2 << 20) ? (2 << 20) : l2;
 }
 
-/* Packed operands stay in a quarter of L3 each (hypervisors report from nothing to a whole machine's). */
-static int64_t super_size(int64_t kc, int64_t unit) {
-    size_t l3 = pe_machine_cached()->l3;
-    l3 = l3 < (8 << 20) ? (8 << 20) : l3 > (64 << 20) ? (64 << 20) : l3;
-    return max64((int64_t)(l3 / 4 / sizeof(float)) / max64(kc, 64) / unit, 16) * unit;
+/* Steps of k at a time: c is read and written once a block of k. With one tile of rows a packed panel has
+ * one use: it stays in L1. */
+static int64_t block_depth(const struct pe_gemm_problem *g, int64_t nr, int one_use) {
+    int64_t most = one_use ? 6144 / nr : min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / nr, 384);
+    return equal_part(g->k, max64(most, 48), 8);
 }
 
-/* A task is worth about 8 us, and there are about 48 of them if the product is large: enough to
- * even out cores that start late. Rows grow first, up to the 8 panels of a that L2 holds. */
-static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int mr, int nr) {
-    double tile = (double)mr * nr * (double)plan->kc, all = (double)g->m * (double)g->n * (double)plan->kc;
-    double goal = all / 48 > 5e5 ? all / 48 : 5e5;
-    int64_t rows = min64(parts(g->m, mr), 8), columns = parts(g->n, nr);
-    if (columns <= 4) { /* narrow: a panel of a meets all of b at once */
-        plan->task_n = columns * nr;
-        rows = min64(rows, max64((int64_t)(goal / (tile * (double)columns)), 1));
-        plan->task_m = equal_part(g->m, rows * mr, mr);
-        return;
-    }
-    rows = min64(rows, max64((int64_t)(goal / tile), 1));
-    plan->task_m = equal_part(g->m, rows * mr, mr);
-    columns = min64(columns, max64((int64_t)(goal / (tile * (double)(plan->task_m / mr))), 1));
-    plan->task_n = equal_part(g->n, columns * nr, nr);
+/* Rows of a that stay in L2 while panels of b pass: a third of it. */
+static int64_t most_rows(int64_t kc) {
+    return max64((int64_t)(l2_bytes() / 3 / sizeof(float)) / max64(kc, 1), 24);
 }
 
-static void plan_blocks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int mr, int nr,
-                        int lanes) {
-    int64_t panels = parts(g->n, nr), ragged = g->n % lanes != 0;
-    plan->kc = block_depth(g->k, mr, nr);
-    plan->pack_a = wants_packed_a(g);
-    plan->first_packed = wants_packed_b(g, mr) ? 0 : panels - ragged; /* a cut panel is packed and padded */
-    plan->super_m = min64(super_size(plan->kc, mr), parts(g->m, mr) * mr);
-    plan->super_n = min64(super_size(plan->kc, nr), panels * nr);
-    if (plan->pack_a) plan->a_floats = (size_t)(plan->super_m * plan->kc);
-    if (plan->first_packed < panels)
-        plan->b_floats = (size_t)(min64(plan->super_n, (panels - plan->first_packed) * nr) * plan->kc);
-    cut_tasks(g, plan, mr, nr);
+static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int lanes) {
+    double all = (double)g->m * (double)parts(g->n, lanes) * (double)g->k;
+    int64_t goal = all > TASK_FMAS * MOST_TASKS ? MOST_TASKS : max64((int64_t)(all / TASK_FMAS), 1);
+    int64_t panels = parts(g->n, plan->nr), blocks = min64(min64((goal + 1) / 2, MOST_BLOCKS), parts(g->m, 24));
+    plan->rows = equal_part(g->m, min64(parts(g->m, max64(blocks, 1)), most_rows(plan->kc)), 1);
+    plan->blocks = blocks = parts(g->m, plan->rows);
+    int64_t many = min64(panels, parts(goal, blocks));
+    plan->cuts[1] = blocks >= 6 ? min64(min64(panels, 4), 1 + goal / blocks) : many;
+    plan->cuts[0] = blocks >= 6 ? 1 : many;
+    plan->tasks = blocks / 2 * plan->cuts[0] + (blocks - blocks / 2) * plan->cuts[1];
+}
+
+static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan,
+                       const struct pe_gemm_kernels *kernels, int lanes) {
+    int widest = (int)min64(kernels->vectors, parts(g->n, lanes));
+    plan->nr = widest * lanes;
+    plan->copy_a = wants_copied_a(g);
+    if (wants_packed_b(g, lanes))
+        plan->b = g->m > 64 && (double)g->k * (double)g->n > 16384 ? PE_GEMM_SHARED : PE_GEMM_OWN;
+    plan->kc = block_depth(g, plan->nr, g->m <= kernels->rows[widest - 1] && plan->b == PE_GEMM_OWN);
+    cut_tasks(g, plan, lanes);
+    plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
+    if (plan->copy_a) plan->a_floats = (size_t)(parts(plan->rows, 16) * 16 * plan->kc);
+    if (plan->b == PE_GEMM_OWN) plan->b_floats = (size_t)(plan->nr * plan->kc);
+    if (plan->b == PE_GEMM_SHARED) plan->shared_floats = (size_t)(parts(g->n, lanes) * lanes * g->k);
 }
 
 void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem *g,
                        struct pe_gemm_plan *plan) {
-    int mr = kernels->gemm.mr, nr = kernels->gemm.nr, lanes = kernels->vector_floats;
+    int lanes = kernels->vector_floats;
     settle_strides(g);
     struct pe_gemm_problem other = exchanged(g);
-    double cycles = cost(g, lanes, mr), cycles_other = cost(&other, lanes, mr);
-    int exchange = cycles_other < cycles;
+    double fmas = cost(g, lanes), fmas_other = cost(&other, lanes);
+    int exchange = fmas_other < fmas;
     if (exchange) *g = other;
-    *plan = (struct pe_gemm_plan){ .path = PE_GEMM_BLOCKS, .exchanged = exchange,
-                                   .nanoseconds = (exchange ? cycles_other : cycles) * 0.28 };
+    *plan = (struct pe_gemm_plan){ .path = PE_GEMM_TILES, .exchanged = exchange, .tasks = 1,
+                                   .nanoseconds = (exchange ? fmas_other : fmas) * FMA_NS };
     if (g->m == 1 && g->b_j == 1 && g->c_j == 1) {
         plan->path = PE_GEMM_ROW;
-        plan->task_n = equal_part(g->n, max64(256, 65536 / max64(g->k, 1)), 64);
-    } else if (g->m <= mr && g->b_j != 1 && (g->a_i == 1 || g->a_p == 1)) {
-        plan->path = PE_GEMM_STRIPS;
-        plan->kc = min64(g->k, PE_GEMM_STRIP_DEPTH);
-        plan->task_n = equal_part(g->n, max64(nr, 65536 / max64(g->k, 1)), nr);
+        plan->nr = equal_part(g->n, max64(256, 65536 / max64(g->k, 1)), 64);
+        plan->tasks = parts(g->n, plan->nr);
     } else {
-        plan_blocks(g, plan, mr, nr, lanes);
+        plan_tiles(g, plan, &kernels->gemm, lanes);
     }
 }

@@ -22,23 +22,36 @@ struct pe_gemm_batch {
 };
 
 enum pe_gemm_path {
-    PE_GEMM_ROW,    /* one row, b's rows contiguous: b streams through once */
-    PE_GEMM_STRIPS, /* at most one tile of rows: each panel of b is packed in L1 just before its one use */
-    PE_GEMM_BLOCKS  /* the general case */
+    PE_GEMM_ROW,  /* one row, b's rows contiguous: b streams through once */
+    PE_GEMM_TILES /* the general case */
 };
 
-#define PE_GEMM_STRIP_DEPTH 128 /* 16 KB of b at a time */
+/* How b is read. Packed, it lies in panels of the widest tile's columns, each with all of k and padded to
+ * whole vectors: panel from column j at j * k floats, one row of it per step of k. */
+enum pe_gemm_b {
+    PE_GEMM_IN_PLACE,
+    PE_GEMM_OWN,    /* each task packs the panel it is about to use, in its own memory */
+    PE_GEMM_SHARED, /* packed whole, by all threads, before the tasks begin */
+    PE_GEMM_GIVEN   /* the caller's, by pe_pack */
+};
 
+/* Tasks are rectangles of c. Each runs all of k and knows nothing of the others, so nobody waits. The rows
+ * are cut into blocks and a block's columns `cuts` times: the first half of the blocks by cuts[0], the
+ * others by cuts[1], because small tasks at the end let all threads finish together. */
 struct pe_gemm_plan {
     enum pe_gemm_path path;
-    int exchanged;              /* the problem's a is the caller's b */
-    double nanoseconds;         /* estimated, on one thread */
-    int64_t kc;                 /* steps of k at a time */
-    int64_t super_m, super_n;   /* rows of a and columns of b packed at a time */
-    int64_t task_m, task_n;     /* rows and columns of one task: multiples of the tile (ROW: any) */
-    int pack_a;
-    int64_t first_packed;       /* panels of b before this one are read in place */
-    size_t a_floats, b_floats;  /* of packing space */
+    enum pe_gemm_b b;
+    int exchanged;            /* the problem's a is the caller's b */
+    int copy_a;               /* each task copies its block of a; else a is read in place */
+    int fetch_b;              /* b comes from afar: ask for the next panel while this one is at work */
+    double nanoseconds;       /* estimated, on one thread */
+    int64_t kc;               /* steps of k at a time */
+    int64_t nr;               /* columns of a panel of b (ROW: of a task) */
+    int64_t rows, blocks;     /* rows of a block, and how many blocks */
+    int64_t cuts[2];          /* tasks of one block */
+    int64_t tasks;            /* of one product of the batch */
+    size_t a_floats, b_floats; /* of a task's own memory */
+    size_t shared_floats;     /* of the packed b */
 };
 
 pe_status pe_gemm_check(const pe_gemm_args *args, struct pe_gemm_problem *problem,

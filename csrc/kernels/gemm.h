@@ -5,14 +5,18 @@
 
 #include <stddef.h>
 
-/* Upper bounds over all levels, for buffers that hold one tile. */
-#define PE_GEMM_MAX_ROWS 14
-#define PE_GEMM_MAX_COLUMNS 32
+/* Upper bounds over all levels: vectors side by side in a tile, floats of a whole tile. */
+#define PE_GEMM_MAX_VECTORS 4
+#define PE_GEMM_MAX_TILE (28 * 16)
 
 /* One tile: c[i,j] = fma(a[i,p], b[p,j], .) for p = 0 .. k-1 in this order, i < rows, j < vectors * VL.
  * a[i*a_row + p*a_k], one of the two strides is 1; b[p*b_k + j]; c[i*c_row + j]. The chain starts
  * at c when from_c is set, else at +0. c overlaps neither a nor b. No tail: the caller cuts the rows,
- * and pads the columns of b and c. */
+ * and pads the columns of b and c.
+ *
+ * While it computes it asks for what the next tiles read: every PE_GEMM_AHEAD steps of k the line at
+ * ahead (to be found in L2), which then moves on by ahead_step; and the lines of the next tile's c. */
+#define PE_GEMM_AHEAD 8
 struct pe_gemm_tile {
     size_t k;
     const float *a;
@@ -21,14 +25,17 @@ struct pe_gemm_tile {
     ptrdiff_t b_k;
     float *c;
     ptrdiff_t c_row;
-    int vectors; /* 1 or 2 */
     int from_c;
+    const float *ahead;
+    ptrdiff_t ahead_step;
+    const float *next_c; /* with rows c_row apart; c itself when there is none */
 };
+typedef void pe_gemm_tile_kernel(const struct pe_gemm_tile *);
 
 struct pe_gemm_kernels {
-    int mr, nr; /* the tile: mr rows of nr = 2 VL columns, kept in registers */
-    /* tile[rows - 1], rows = 1 .. mr */
-    void (*const *tile)(const struct pe_gemm_tile *);
+    int vectors;                         /* of the widest tile */
+    int rows[PE_GEMM_MAX_VECTORS];       /* rows[v-1]: the most rows that v vectors leave registers for */
+    pe_gemm_tile_kernel *const *tile[PE_GEMM_MAX_VECTORS]; /* tile[v-1][rows-1] */
     /* to[p*width + x] = from[p*from_p + x*from_x], p < depth, x < count <= width; a width that is
      * a multiple of VL is filled up with zeros. Writes nothing outside these depth rows. No overlap. */
     void (*pack)(float *to, size_t width, const float *from, ptrdiff_t from_p, ptrdiff_t from_x,
@@ -36,9 +43,6 @@ struct pe_gemm_kernels {
     /* to[i*to_row + j] = from[i*from_row + j*from_column], i < rows, j < columns. No overlap. */
     void (*copy)(float *to, ptrdiff_t to_row, const float *from, ptrdiff_t from_row, ptrdiff_t from_column,
                  size_t rows, size_t columns);
-    /* tile[i*nr + j] += bias[i*bias_row + j*bias_column], i < rows, j < columns; one of the strides is 0. */
-    void (*add_bias)(float *tile, const float *bias, ptrdiff_t bias_row, ptrdiff_t bias_column,
-                     size_t rows, size_t columns);
     /* y[j] = fma(x[p*x_step], b[p*b_row + j], .) for p = 0 .. k-1 in this order, j < n, starting at y
      * when from_y is set, else at +0. No overlap. */
     void (*row)(float *y, size_t n, const float *x, ptrdiff_t x_step, const float *b, ptrdiff_t b_row,

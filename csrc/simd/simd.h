@@ -29,7 +29,8 @@
  *   v_ldexp(x, n)       x * 2^n in one rounding, denormals and infinity right; x is NaN or
  *                       2^-40 < |x| < 2^40, n a whole number, |n| <= 252, or both are NaN
  *   v_bits(x) v_frombits(i)   the same bits as the other type
- *   v_prefetch(p)       a hint: p is read soon
+ *   v_prefetch(p)       a hint: p is read soon; v_prefetch_l2(p): a little later;
+ *   v_prefetch_write(p) p is written soon
  *
  * This file holds what follows from the compiler's vectors; avx512.h, avx2.h, neon.h and
  * generic.h say the rest.
@@ -64,5 +65,7 @@ PE_INLINE vf v_copysign(vf magnitude, vf sign) {
     return (vf)(((vi)magnitude & ~top) | ((vi)sign & top));
 }
 PE_INLINE void v_prefetch(const void *p) { __builtin_prefetch(p); }
+PE_INLINE void v_prefetch_l2(const void *p) { __builtin_prefetch(p, 0, 2); }
+PE_INLINE void v_prefetch_write(const void *p) { __builtin_prefetch(p, 1); }
 
 #endif

@@ -13,7 +13,8 @@ struct run {
     pe_loop *activation; /* or NULL */
     struct pe_gemm_problem g;
     struct pe_gemm_plan plan;
-    float *packed; /* all of b (plan.b: SHARED, GIVEN) */
+    int finishes;        /* something follows the chain */
+    const float *packed; /* all of b (plan.b: SHARED, GIVEN) */
 };
 
 /* One task at work: its part of c, its block of k, and where a and b of that block lie. */
@@ -28,22 +29,22 @@ struct task {
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 
-static void add_bias(float *tile, int64_t tile_row, const struct pe_gemm_problem *g, int64_t i, int64_t j,
-                     int64_t rows, int64_t columns) {
-    const float *bias = g->bias + i * g->bias_i + j * g->bias_j;
-    for (int64_t y = 0; y < rows; y++)
-        for (int64_t x = 0; x < columns; x++) tile[y * tile_row + x] += bias[y * g->bias_i + x * g->bias_j];
-}
-
-/* bias and activation over a finished tile or row; lanes that are dropped later take part. */
+/* act(scale * tile + bias) + residual over a finished tile or row; lanes that are dropped later take part. */
 static void finish(const struct run *r, const struct pe_gemm_problem *g, float *tile, int64_t tile_row,
                    int64_t i, int64_t j, int64_t rows, int64_t columns) {
-    if (g->bias) add_bias(tile, tile_row, g, i, j, rows, columns);
+    const struct pe_gemm_kernels *kernels = r->kernels;
+    if (g->scale) kernels->scale(tile, (size_t)(rows * tile_row), *g->scale);
+    if (g->bias)
+        kernels->add(tile, tile_row, g->bias + i * g->bias_i + j * g->bias_j, g->bias_i, g->bias_j,
+                     (size_t)rows, (size_t)columns);
     if (r->activation) {
         const void *in[1] = { tile };
         const ptrdiff_t step[1] = { 1 };
         r->activation(tile, in, step, (size_t)(rows * tile_row));
     }
+    if (g->residual)
+        kernels->add(tile, tile_row, g->residual + i * g->residual_i + j * g->residual_j, g->residual_i,
+                     g->residual_j, (size_t)rows, (size_t)columns);
 }
 
 /* rows x columns of c from row i, column j. The tile writes c itself when it may; else a copy of
@@ -58,7 +59,7 @@ static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t
     int last = k->p1 == g->k;
     float *c = g->c + i * g->c_i + j * g->c_j;
     t->from_c = k->p0 > 0 || g->accumulate;
-    if (g->c_j == 1 && columns == width && !(last && (g->bias || r->activation))) {
+    if (g->c_j == 1 && columns == width && !(last && r->finishes)) {
         t->c = c;
         t->c_row = g->c_i;
         t->next_c = i + rows < k->i1 ? c + rows * g->c_i : c;
@@ -152,21 +153,29 @@ static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors, i
     k->tile.a = shared.a;
 }
 
-static void run_task(struct task *k) {
+/* The panel from column j on, in the block of k from step p on. */
+static void run_block(struct task *k, int64_t j, int64_t p) {
     const struct run *r = k->r;
-    int64_t nr = r->plan.nr;
-    k->p0 = 0;
-    do {
-        k->p1 = min64(k->p0 + r->plan.kc, k->g->k);
+    int64_t columns = min64(r->plan.nr, k->j1 - j);
+    int vectors = (int)parts(columns, r->lanes);
+    if (p != k->p0 || !k->tile.a) {
+        k->p0 = p, k->p1 = min64(p + r->plan.kc, k->g->k);
         place_a(k);
-        for (int64_t j = k->j0, columns; j < k->j1; j += columns) {
-            columns = min64(nr, k->j1 - j);
-            int vectors = (int)parts(columns, r->lanes);
-            place_b(k, j, columns, vectors * r->lanes);
-            run_panel(k, j, columns, vectors, min64(nr, k->j1 - j - columns));
-        }
-        k->p0 = k->p1;
-    } while (k->p0 < k->g->k);
+    }
+    place_b(k, j, columns, vectors * r->lanes);
+    run_panel(k, j, columns, vectors, min64(r->plan.nr, k->j1 - j - columns));
+}
+
+/* With k = 0 there is one empty block: c is 0, and what follows the chain. */
+static void run_task(struct task *k) {
+    int64_t kc = k->r->plan.kc, nr = k->r->plan.nr, depth = k->g->k > 0 ? k->g->k : 1;
+    if (k->r->plan.panels_first) {
+        for (int64_t j = k->j0; j < k->j1; j += nr)
+            for (int64_t p = 0; p < depth; p += kc) run_block(k, j, p);
+    } else {
+        for (int64_t p = 0; p < depth; p += kc)
+            for (int64_t j = k->j0; j < k->j1; j += nr) run_block(k, j, p);
+    }
 }
 
 static void run_row(const struct run *r, const struct pe_gemm_problem *g, int64_t j0, int64_t j1) {
@@ -191,6 +200,7 @@ static void go_to(struct pe_gemm_problem *g, const struct batch_run *br, int64_t
         g->a += at * (exchanged ? batch->b[d] : batch->a[d]);
         g->b += at * (exchanged ? batch->a[d] : batch->b[d]);
         g->c += at * batch->c[d];
+        if (g->residual) g->residual += at * batch->residual[d];
     }
 }
 
@@ -233,46 +243,28 @@ static void tasks_body(int64_t begin, int64_t end, void *arg) {
     if (scratch != small) pe_free(r->ctx, scratch);
 }
 
-#define PACK_DEPTH 64 /* rows of b at a time, over PACK_PANELS panels: few pages at once, long runs in each */
-#define PACK_PANELS 4
-
-static void pack_body(int64_t begin, int64_t end, void *arg) {
-    const struct run *r = arg;
-    const struct pe_gemm_problem *g = &r->g;
-    int64_t nr = r->plan.nr, groups = parts(g->n, nr * PACK_PANELS);
-    for (int64_t x = begin; x < end; x++) {
-        int64_t p = x / groups * PACK_DEPTH, j0 = x % groups * PACK_PANELS * nr;
-        int64_t depth = min64(PACK_DEPTH, g->k - p), j1 = min64(j0 + PACK_PANELS * nr, g->n);
-        for (int64_t j = j0; j < j1; j += nr) {
-            int64_t columns = min64(nr, j1 - j), width = parts(columns, r->lanes) * r->lanes;
-            r->kernels->pack(r->packed + j * g->k + p * width, (size_t)width, g->b + p * g->b_p + j * g->b_j,
-                             g->b_p, g->b_j, (size_t)depth, (size_t)columns);
-        }
-    }
-}
-
 /* Products whose b is packed first go one after the other. */
 static int run_shared(struct run *r, const struct pe_gemm_batch *batch, int threads) {
     struct run one = *r;
     const struct pe_gemm_batch alone = { .axes = 0, .count = 1 };
     struct batch_run whole = { .run = r, .batch = batch }, br = { .run = &one, .batch = &alone };
-    one.packed = pe_alloc(r->ctx, r->plan.shared_floats * sizeof(float));
-    if (!one.packed) return 0;
-    int64_t groups = parts(r->g.n, r->plan.nr * PACK_PANELS) * parts(r->g.k, PACK_DEPTH);
+    float *packed = pe_alloc(r->ctx, r->plan.shared_floats * sizeof(float));
+    if (!packed) return 0;
+    one.packed = packed;
     for (int64_t x = 0; x < batch->count; x++) {
         one.g = r->g;
         go_to(&one.g, &whole, x);
-        pe_parallel_for(r->ctx, groups, 1, threads, pack_body, &one);
+        pe_gemm_pack_panels(r->ctx, &one.g, r->plan.nr, packed, threads);
         pe_parallel_for(r->ctx, r->plan.tasks, 1, threads, tasks_body, &br);
     }
-    pe_free(r->ctx, one.packed);
+    pe_free(r->ctx, packed);
     return !br.failed;
 }
 
 pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
     struct run r = { .ctx = ctx };
     struct pe_gemm_batch batch;
-    pe_status status = pe_gemm_check(args, &r.g, &batch, err);
+    pe_status status = pe_gemm_check(ctx, args, &r.g, &batch, err);
     if (status) return status;
     if (r.g.m == 0 || r.g.n == 0 || batch.count == 0) return PE_OK;
 
@@ -280,6 +272,8 @@ pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
     r.kernels = &ctx->kernels->gemm;
     r.lanes = ctx->kernels->vector_floats;
     if (r.g.activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[r.g.activation];
+    r.finishes = r.g.bias || r.activation || r.g.scale || r.g.residual;
+    r.packed = r.g.packed;
     int threads = pe_threads_for(ctx, r.plan.nanoseconds * (double)batch.count), done;
     if (r.plan.b == PE_GEMM_SHARED) {
         done = run_shared(&r, &batch, threads);

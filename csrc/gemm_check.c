@@ -114,7 +114,7 @@ static pe_status check_matrices(const pe_tensor *a, const pe_tensor *b, const pe
 
 /* The leading axes, right-aligned as NumPy does it; c must have exactly the broadcast shape. */
 static pe_status read_batch(const pe_tensor *a, const pe_tensor *b, const pe_tensor *c,
-                            struct pe_gemm_batch *batch, pe_error *err) {
+                            const pe_tensor *residual, struct pe_gemm_batch *batch, pe_error *err) {
     int axes = (a->ndim > b->ndim ? a->ndim : b->ndim) - 2;
     DESCRIBE_OPERANDS(a, b);
     if (c->ndim - 2 != axes)
@@ -145,6 +145,7 @@ static pe_status read_batch(const pe_tensor *a, const pe_tensor *b, const pe_ten
         batch->a[at] = size_a == 1 ? 0 : a->strides[da] / 4;
         batch->b[at] = size_b == 1 ? 0 : b->strides[db] / 4;
         batch->c[at] = c->strides[d] / 4;
+        batch->residual[at] = residual ? residual->strides[d] / 4 : 0;
     }
     return PE_OK;
 }
@@ -154,14 +155,17 @@ static pe_status read_batch(const pe_tensor *a, const pe_tensor *b, const pe_ten
 static void fold_batch(struct pe_gemm_problem *g, struct pe_gemm_batch *batch) {
     while (batch->axes > 0) {
         int d = batch->axes - 1;
-        int64_t a_step, c_step;
+        int64_t a_step, c_step, residual_step;
         if (batch->b[d] != 0) return;
         if (g->m == 1) { /* the rows have no step of their own yet */
             g->a_i = batch->a[d];
             g->c_i = batch->c[d];
+            g->residual_i = batch->residual[d];
         } else {
             if (__builtin_mul_overflow(g->a_i, g->m, &a_step) || a_step != batch->a[d]) return;
             if (__builtin_mul_overflow(g->c_i, g->m, &c_step) || c_step != batch->c[d]) return;
+            if (__builtin_mul_overflow(g->residual_i, g->m, &residual_step) || residual_step != batch->residual[d])
+                return;
         }
         g->m *= batch->size[d];
         batch->count /= batch->size[d];
@@ -181,18 +185,46 @@ static pe_status check_activation(int op, pe_error *err) {
     return PE_OK;
 }
 
-pe_status pe_gemm_check(const pe_gemm_args *args, struct pe_gemm_problem *g, struct pe_gemm_batch *batch,
-                        pe_error *err) {
+static pe_status check_residual(const pe_tensor *residual, const pe_tensor *c, pe_error *err) {
+    pe_status status = check_operand(residual, "residual", 2, err);
+    if (status) return status;
+    int same = residual->ndim == c->ndim;
+    for (int d = 0; same && d < c->ndim; d++) same = residual->shape[d] == c->shape[d];
+    if (!same) {
+        DESCRIBE_OPERANDS(residual, c);
+        return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: residual %s must have the shape of c %s", text_t, text_u);
+    }
+    return check_apart(c, residual, "residual", err);
+}
+
+/* The pack as a tensor of b's shape; what is checked of it is its place. */
+static pe_status open_packed(pe_context *ctx, const pe_gemm_args *args, pe_tensor *b, pe_error *err) {
+    int64_t k, n;
+    if (args->b) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: b and packed are given, one is needed");
+    const float *panels = pe_gemm_open_pack(ctx, args->packed, &k, &n, err);
+    if (!panels) return PE_ERR_ARGUMENT;
+    *b = (pe_tensor){ .data = (void *)panels, .dtype = PE_FLOAT32, .ndim = 2, .shape = { k, n }, .strides = { n * 4, 4 } };
+    return PE_OK;
+}
+
+pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gemm_problem *g,
+                        struct pe_gemm_batch *batch, pe_error *err) {
     if (!args) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: no arguments");
-    const pe_tensor *a = args->a, *b = args->b, *c = args->c, *bias = args->bias;
+    const pe_tensor *a = args->a, *b = args->b, *c = args->c, *bias = args->bias, *residual = args->residual;
+    pe_tensor from_pack;
     pe_status status;
+    if (args->packed) {
+        if ((status = open_packed(ctx, args, &from_pack, err))) return status;
+        b = &from_pack;
+    }
     if ((status = check_operand(a, "a", 2, err))) return status;
     if ((status = check_operand(b, "b", 2, err))) return status;
     if ((status = check_operand(c, "c", 2, err))) return status;
     if (bias && (status = check_operand(bias, "bias", 1, err))) return status;
     if (bias && bias->ndim != 1)
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: bias must have 1 axis, has %d", (int)bias->ndim);
-    if ((status = read_batch(a, b, c, batch, err))) return status;
+    if (residual && (status = check_residual(residual, c, err))) return status;
+    if ((status = read_batch(a, b, c, residual, batch, err))) return status;
     if ((status = check_matrices(a, b, c, bias, err))) return status;
     if ((status = check_activation(args->activation, err))) return status;
     if ((status = check_writable(c, err))) return status;
@@ -204,11 +236,14 @@ pe_status pe_gemm_check(const pe_gemm_args *args, struct pe_gemm_problem *g, str
     *g = (struct pe_gemm_problem){
         .m = a->shape[ra], .k = a->shape[ra + 1], .n = b->shape[rb + 1],
         .a = a->data, .b = b->data, .c = c->data, .bias = bias ? bias->data : NULL,
+        .residual = residual ? residual->data : NULL, .packed = args->packed ? b->data : NULL,
         .a_i = a->strides[ra] / 4, .a_p = a->strides[ra + 1] / 4,
         .b_p = b->strides[rb] / 4, .b_j = b->strides[rb + 1] / 4,
         .c_i = c->strides[rc] / 4, .c_j = c->strides[rc + 1] / 4,
         .bias_i = 0, .bias_j = bias ? bias->strides[0] / 4 : 0,
-        .activation = args->activation, .accumulate = args->accumulate,
+        .residual_i = residual ? residual->strides[rc] / 4 : 0,
+        .residual_j = residual ? residual->strides[rc + 1] / 4 : 0,
+        .scale = args->scale, .activation = args->activation, .accumulate = args->accumulate,
     };
     if (batch->count > 0 && g->m > 0) fold_batch(g, batch);
     return PE_OK;

@@ -38,6 +38,7 @@ static struct pe_gemm_problem exchanged(const struct pe_gemm_problem *g) {
     t.b = g->a, t.b_p = g->a_p, t.b_j = g->a_i;
     t.c_i = g->c_j, t.c_j = g->c_i;
     t.bias_i = g->bias_j, t.bias_j = g->bias_i;
+    t.residual_i = g->residual_j, t.residual_j = g->residual_i;
     return t;
 }
 
@@ -47,7 +48,7 @@ static struct pe_gemm_problem exchanged(const struct pe_gemm_problem *g) {
 static int wants_copied_a(const struct pe_gemm_problem *g) {
     if (g->a_i != 1 && g->a_p != 1) return 1;
     int64_t apart = g->a_p == 1 ? g->a_i : g->a_p;
-    return g->n > 256 && g->m > 1 && (apart < 0 ? -apart : apart) > 256;
+    return g->n > 256 && g->m > PE_GEMM_FEW_ROWS && (apart < 0 ? -apart : apart) > 512;
 }
 /* b's rows are read as vectors: in place when contiguous and near each other or used by few tiles. */
 static int wants_packed_b(const struct pe_gemm_problem *g, int lanes) {
@@ -61,7 +62,7 @@ static double cost(const struct pe_gemm_problem *g, int lanes) {
     double per_b = g->b_j == 1 ? COST_COPIED : g->b_p == 1 ? COST_TRANSPOSED : COST_SCATTERED;
     double per_c = g->c_j == 1 ? 0 : g->c_i == 1 ? COST_TRANSPOSED : COST_SCATTERED;
     return fma + per_c * m * n + (wants_copied_a(g) ? per_a * m * k : 0) +
-           (wants_packed_b(g, lanes) ? per_b * k * n : 0);
+           (!g->packed && wants_packed_b(g, lanes) ? per_b * k * n : 0);
 }
 
 static size_t l2_bytes(void) {
@@ -69,16 +70,18 @@ static size_t l2_bytes(void) {
     return l2 < (256 << 10) ? (256 << 10) : l2 > (2 << 20) ? (2 << 20) : l2;
 }
 
-/* Steps of k at a time: c is read and written once a block of k. With one tile of rows a packed panel has
- * one use: it stays in L1. */
-static int64_t block_depth(const struct pe_gemm_problem *g, int64_t nr, int one_use) {
-    int64_t most = one_use ? 6144 / nr : min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / nr, 384);
+/* Steps of k at a time: c is read and written once a block. Few rows use a panel of b a few times in turn, so
+ * its block stays in L1 (24 KB); one tile of rows uses it once. */
+static int64_t block_depth(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan, int64_t mr) {
+    int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, 384);
+    if (plan->panels_first) most = g->m > mr || plan->b == PE_GEMM_OWN ? 6144 / plan->nr : g->k;
     return equal_part(g->k, max64(most, 48), 8);
 }
 
-/* Rows of a that stay in L2 while panels of b pass: a third of it. */
+/* Rows of a that stay in L2 while panels of b pass: a sixth of it. A third was 15 % slower on Ice Lake, where
+ * the other thread of the core, somebody else's on a shared machine, uses the cache too. */
 static int64_t most_rows(int64_t kc) {
-    return max64((int64_t)(l2_bytes() / 3 / sizeof(float)) / max64(kc, 1), 24);
+    return max64((int64_t)(l2_bytes() / 6 / sizeof(float)) / max64(kc, 1), 24);
 }
 
 static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int lanes) {
@@ -98,9 +101,11 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     int widest = (int)min64(kernels->vectors, parts(g->n, lanes));
     plan->nr = widest * lanes;
     plan->copy_a = wants_copied_a(g);
-    if (wants_packed_b(g, lanes))
+    if (!g->packed && wants_packed_b(g, lanes))
         plan->b = g->m > 64 && (double)g->k * (double)g->n > 16384 ? PE_GEMM_SHARED : PE_GEMM_OWN;
-    plan->kc = block_depth(g, plan->nr, g->m <= kernels->rows[widest - 1] && plan->b == PE_GEMM_OWN);
+    if (g->packed) plan->b = PE_GEMM_GIVEN;
+    plan->panels_first = g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a;
+    plan->kc = block_depth(g, plan, kernels->rows[widest - 1]);
     cut_tasks(g, plan, lanes);
     plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
     if (plan->copy_a) plan->a_floats = (size_t)(parts(plan->rows, 16) * 16 * plan->kc);
@@ -114,11 +119,11 @@ void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem 
     settle_strides(g);
     struct pe_gemm_problem other = exchanged(g);
     double fmas = cost(g, lanes), fmas_other = cost(&other, lanes);
-    int exchange = fmas_other < fmas;
+    int exchange = fmas_other < fmas && !g->packed;
     if (exchange) *g = other;
     *plan = (struct pe_gemm_plan){ .path = PE_GEMM_TILES, .exchanged = exchange, .tasks = 1,
                                    .nanoseconds = (exchange ? fmas_other : fmas) * FMA_NS };
-    if (g->m == 1 && g->b_j == 1 && g->c_j == 1) {
+    if (g->m == 1 && g->b_j == 1 && g->c_j == 1 && !g->packed && !g->residual) {
         plan->path = PE_GEMM_ROW;
         plan->nr = equal_part(g->n, max64(256, 65536 / max64(g->k, 1)), 64);
         plan->tasks = parts(g->n, plan->nr);

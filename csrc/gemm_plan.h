@@ -8,9 +8,11 @@
  * bias at bias + i*bias_i + j*bias_j, where one of the two is 0. */
 struct pe_gemm_problem {
     int64_t m, n, k;
-    const float *a, *b, *bias;
+    const float *a, *b, *bias, *residual;
+    const float *packed; /* panels made by pe_pack (then b is not read), or NULL */
     float *c;
-    int64_t a_i, a_p, b_p, b_j, c_i, c_j, bias_i, bias_j;
+    int64_t a_i, a_p, b_p, b_j, c_i, c_j, bias_i, bias_j, residual_i, residual_j;
+    const float *scale;
     int activation, accumulate;
 };
 
@@ -18,7 +20,7 @@ struct pe_gemm_problem {
 struct pe_gemm_batch {
     int axes;
     int64_t count;
-    int64_t size[PE_MAX_DIMS], a[PE_MAX_DIMS], b[PE_MAX_DIMS], c[PE_MAX_DIMS];
+    int64_t size[PE_MAX_DIMS], a[PE_MAX_DIMS], b[PE_MAX_DIMS], c[PE_MAX_DIMS], residual[PE_MAX_DIMS];
 };
 
 enum pe_gemm_path {
@@ -38,11 +40,13 @@ enum pe_gemm_b {
 /* Tasks are rectangles of c. Each runs all of k and knows nothing of the others, so nobody waits. The rows
  * are cut into blocks and a block's columns `cuts` times: the first half of the blocks by cuts[0], the
  * others by cuts[1], because small tasks at the end let all threads finish together. */
+#define PE_GEMM_FEW_ROWS 32
 struct pe_gemm_plan {
     enum pe_gemm_path path;
     enum pe_gemm_b b;
     int exchanged;            /* the problem's a is the caller's b */
     int copy_a;               /* each task copies its block of a; else a is read in place */
+    int panels_first;         /* a panel of b meets all blocks of k before the next: it streams by once */
     int fetch_b;              /* b comes from afar: ask for the next panel while this one is at work */
     double nanoseconds;       /* estimated, on one thread */
     int64_t kc;               /* steps of k at a time */
@@ -54,8 +58,15 @@ struct pe_gemm_plan {
     size_t shared_floats;     /* of the packed b */
 };
 
-pe_status pe_gemm_check(const pe_gemm_args *args, struct pe_gemm_problem *problem,
+pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gemm_problem *problem,
                         struct pe_gemm_batch *batch, pe_error *err);
+
+/* gemm_pack.c: the panels in a pack, its k and n; NULL with a refusal in err if it is none of this process. */
+const float *pe_gemm_open_pack(pe_context *ctx, const void *packed, int64_t *k, int64_t *n, pe_error *err);
+
+/* All of the problem's b into panels of nr columns, by so many threads. */
+void pe_gemm_pack_panels(pe_context *ctx, const struct pe_gemm_problem *problem, int64_t nr, float *to,
+                         int threads);
 
 /* May exchange the roles of a and b in the problem (c^T = b^T a^T). */
 void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem *problem,

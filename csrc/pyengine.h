@@ -185,17 +185,33 @@ PE_API pe_status pe_argmax(pe_context *, const pe_argmax_args *, pe_error *);
 
 #define PE_NO_ACTIVATION (-1)
 
-/* c = act(a b + bias), batched over leading axes that broadcast.
- *   c[..,i,j] = act( chain_{p=0..k-1} fma(a[..,i,p], b[..,p,j], .) + bias[j] )
- * The chain over k is sequential and starts at +0 (at c when accumulate is set);
- * the bias is added after it. a (..,m,k), b (..,k,n), c (..,m,n), bias (n) or NULL;
- * any strides; c overlaps nothing. activation: a one-input elementwise op. */
+/* c = act(scale a b + bias) + residual, batched over leading axes that broadcast.
+ *   c[..,i,j] = act( scale * chain_{p=0..k-1} fma(a[..,i,p], b[..,p,j], .) + bias[j] ) + residual[..,i,j]
+ * The chain over k is sequential and starts at +0 (at c when accumulate is set); each of the steps
+ * after it rounds on its own, and those not asked for are left out. a (..,m,k), b (..,k,n), c (..,m,n),
+ * bias (n) or NULL, residual c's shape or NULL, scale one number or NULL; any strides; c overlaps
+ * nothing. activation: a one-input elementwise op. packed: a weight (k, n) laid out by pe_pack, in
+ * place of b, which then is NULL; the bits are the same. */
 typedef struct pe_gemm_args {
     const pe_tensor *a, *b, *bias, *c;
     int activation;
     int accumulate;
+    const pe_tensor *residual;
+    const float *scale;
+    const void *packed;
 } pe_gemm_args;
 PE_API pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *);
+
+/* Lays b (k, n), float32, any strides, out as products read it: done once for a weight that is used many
+ * times. packed: pe_pack_bytes(..) bytes of the caller's on a boundary of 64. A pack belongs to the
+ * level of this process; one of another level is refused. */
+typedef struct pe_pack_args {
+    const pe_tensor *b;
+    void *packed;
+    size_t bytes;
+} pe_pack_args;
+PE_API pe_status pe_pack_bytes(pe_context *, const pe_pack_args *, size_t *bytes, pe_error *);
+PE_API pe_status pe_pack(pe_context *, const pe_pack_args *, pe_error *);
 
 /* ---- softmax and cross entropy ------------------------------------------ */
 

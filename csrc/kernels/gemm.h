@@ -43,6 +43,10 @@ struct pe_gemm_kernels {
     /* to[i*to_row + j] = from[i*from_row + j*from_column], i < rows, j < columns. No overlap. */
     void (*copy)(float *to, ptrdiff_t to_row, const float *from, ptrdiff_t from_row, ptrdiff_t from_column,
                  size_t rows, size_t columns);
+    /* tile[i*tile_row + j] += from[i*from_row + j*from_column], i < rows, j < columns: bias, residual. */
+    void (*add)(float *tile, ptrdiff_t tile_row, const float *from, ptrdiff_t from_row, ptrdiff_t from_column,
+                size_t rows, size_t columns);
+    void (*scale)(float *tile, size_t floats, float factor);
     /* y[j] = fma(x[p*x_step], b[p*b_row + j], .) for p = 0 .. k-1 in this order, j < n, starting at y
      * when from_y is set, else at +0. No overlap. */
     void (*row)(float *y, size_t n, const float *x, ptrdiff_t x_step, const float *b, ptrdiff_t b_row,

@@ -117,36 +117,42 @@ static void place_b(struct task *k, int64_t j, int64_t columns, int64_t width) {
     }
 }
 
-/* Which lines of the next panel of b, from column j on, tile number x asks for: as many as it has turns,
- * down along the panel's far rows; from tile to tile one line (16 floats) further across. */
-static void look_ahead(struct task *k, int64_t x, int64_t j, int64_t columns) {
+/* Tile number x of `tiles` asks for its share of the b that comes next, `columns` from column j, steps from
+ * p. Packed, that is one run of lines; else the tile goes down along the far rows, and from tile to tile one
+ * line (16 floats) further across. */
+static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int64_t columns, int64_t p) {
     const struct pe_gemm_problem *g = k->g;
     struct pe_gemm_tile *t = &k->tile;
-    int64_t depth = (int64_t)t->k, turns = parts(depth, PE_GEMM_AHEAD);
-    t->ahead = t->b, t->ahead_step = 0;
-    if (!k->r->plan.fetch_b || columns <= 0) return;
+    int64_t depth = min64(k->r->plan.kc, g->k - p), turns = parts((int64_t)t->k, PE_GEMM_AHEAD);
+    t->ahead_lines = 0;
+    if (columns <= 0 || depth <= 0) return;
     if (k->r->packed) {
-        int64_t width = parts(columns, k->r->lanes) * k->r->lanes, at = x * turns * 16;
-        if (at < depth * width)
-            t->ahead = k->r->packed + j * g->k + k->p0 * width + at, t->ahead_step = 16;
+        int64_t width = parts(columns, k->r->lanes) * k->r->lanes, lines = depth * width / 16;
+        t->ahead_lines = (int)parts(lines, tiles * turns);
+        t->ahead_step = t->ahead_lines * 16;
+        t->ahead = k->r->packed + j * g->k + p * width + x * turns * t->ahead_step;
         return;
     }
     int across_columns = g->b_j == 1;
     if (!across_columns && g->b_p != 1) return;
     int64_t lines = parts(across_columns ? columns : depth, 16), down = x / lines * turns;
     if (down >= (across_columns ? depth : columns)) return;
+    t->ahead_lines = 1;
     t->ahead_step = across_columns ? g->b_p : g->b_j;
-    t->ahead = g->b + k->p0 * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
+    t->ahead = g->b + p * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
 }
 
 /* All rows of the task against one panel of b, in tiles of nearly equal height. */
-static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors, int64_t next_columns) {
+static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors) {
+    const struct pe_gemm_plan *plan = &k->r->plan;
     const struct pe_gemm_tile shared = k->tile;
     int64_t rows = k->i1 - k->i0, tiles = parts(rows, k->r->kernels->rows[vectors - 1]), i = k->i0;
+    int64_t next = plan->panels_first ? columns : min64(plan->nr, k->j1 - j - columns);
     for (int64_t x = 0; x < tiles; x++) {
         int64_t height = rows / tiles + (x < rows % tiles);
         k->tile.a = shared.a + (i - k->i0) * shared.a_row;
-        look_ahead(k, x, j + columns, next_columns);
+        if (plan->fetch_b) look_ahead(k, x, tiles, plan->panels_first ? j : j + columns, next,
+                                      plan->panels_first ? k->p1 : k->p0);
         run_tile(k, i, j, height, columns, vectors);
         i += height;
     }
@@ -163,7 +169,7 @@ static void run_block(struct task *k, int64_t j, int64_t p) {
         place_a(k);
     }
     place_b(k, j, columns, vectors * r->lanes);
-    run_panel(k, j, columns, vectors, min64(r->plan.nr, k->j1 - j - columns));
+    run_panel(k, j, columns, vectors);
 }
 
 /* With k = 0 there is one empty block: c is 0, and what follows the chain. */

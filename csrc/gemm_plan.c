@@ -10,10 +10,11 @@
 #define COST_TRANSPOSED 0.35
 #define COST_SCATTERED 1.2
 
-/* A task is worth 2 us at least (a claim costs 0.1 us); 24 are enough to even out cores of different speeds. */
-#define TASK_FMAS 10000.0
+/* A task is worth 1.6 us at least (a claim costs 0.1 us); 24 are enough to even out cores of different speeds. */
+#define TASK_FMAS 8000.0
 #define MOST_TASKS 24
-#define MOST_BLOCKS 8
+#define LEAST_ROWS 24
+#define MANY_BLOCKS 6
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -84,15 +85,18 @@ static int64_t most_rows(int64_t kc) {
     return max64((int64_t)(l2_bytes() / 6 / sizeof(float)) / max64(kc, 1), 24);
 }
 
+/* Blocks of rows as high as L2 lets them be, so that b streams by few times; columns are cut until there are
+ * tasks enough, then rows once more. */
 static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int lanes) {
     double all = (double)g->m * (double)parts(g->n, lanes) * (double)g->k;
     int64_t goal = all > TASK_FMAS * MOST_TASKS ? MOST_TASKS : max64((int64_t)(all / TASK_FMAS), 1);
-    int64_t panels = parts(g->n, plan->nr), blocks = min64(min64((goal + 1) / 2, MOST_BLOCKS), parts(g->m, 24));
-    plan->rows = equal_part(g->m, min64(parts(g->m, max64(blocks, 1)), most_rows(plan->kc)), 1);
+    int64_t panels = parts(g->n, plan->nr), blocks = parts(g->m, most_rows(plan->kc));
+    blocks = max64(blocks, min64(parts(goal, panels), parts(g->m, LEAST_ROWS)));
+    plan->rows = equal_part(g->m, parts(g->m, blocks), 1);
     plan->blocks = blocks = parts(g->m, plan->rows);
-    int64_t many = min64(panels, parts(goal, blocks));
-    plan->cuts[1] = blocks >= 6 ? min64(min64(panels, 4), 1 + goal / blocks) : many;
-    plan->cuts[0] = blocks >= 6 ? 1 : many;
+    int64_t cuts = min64(panels, parts(goal, blocks));
+    plan->cuts[0] = blocks >= MANY_BLOCKS ? 1 : cuts;
+    plan->cuts[1] = blocks >= MANY_BLOCKS ? min64(panels, 4) : cuts;
     plan->tasks = blocks / 2 * plan->cuts[0] + (blocks - blocks / 2) * plan->cuts[1];
 }
 

@@ -14,8 +14,8 @@
  * at c when from_c is set, else at +0. c overlaps neither a nor b. No tail: the caller cuts the rows,
  * and pads the columns of b and c.
  *
- * While it computes it asks for what the next tiles read: every PE_GEMM_AHEAD steps of k the line at
- * ahead (to be found in L2), which then moves on by ahead_step; and the lines of the next tile's c. */
+ * While it computes it asks for what the next tiles read: every PE_GEMM_AHEAD steps of k for ahead_lines
+ * lines from ahead on (to be found in L2), which then moves on by ahead_step; and for the next tile's c. */
 #define PE_GEMM_AHEAD 8
 struct pe_gemm_tile {
     size_t k;
@@ -28,6 +28,7 @@ struct pe_gemm_tile {
     int from_c;
     const float *ahead;
     ptrdiff_t ahead_step;
+    int ahead_lines;
     const float *next_c; /* with rows c_row apart; c itself when there is none */
 };
 typedef void pe_gemm_tile_kernel(const struct pe_gemm_tile *);

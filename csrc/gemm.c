@@ -22,7 +22,7 @@ struct task {
     const struct run *r;
     const struct pe_gemm_problem *g; /* of this product of the batch */
     int64_t i0, i1, j0, j1, p0, p1;
-    float *own_a, *own_b;
+    float *own_a, *own_b, *own_c;
     struct pe_gemm_tile tile; /* what all tiles of a panel share */
 };
 
@@ -47,19 +47,36 @@ static void finish(const struct run *r, const struct pe_gemm_problem *g, float *
                      g->residual_j, (size_t)rows, (size_t)columns);
 }
 
+/* What the tiles left at `from` (rows of `width` floats) to where c lies. */
+static void write_out(const struct run *r, const struct pe_gemm_problem *g, const float *from, int64_t width,
+                      int64_t i, int64_t j, int64_t rows, int64_t columns) {
+    float *c = g->c + i * g->c_i + j * g->c_j;
+    if (g->c_j == 1) r->kernels->copy(c, g->c_i, from, width, 1, (size_t)rows, (size_t)columns);
+    else if (g->c_i == 1) r->kernels->copy(c, g->c_j, from, 1, width, (size_t)columns, (size_t)rows);
+    else
+        for (int64_t y = 0; y < rows; y++)
+            for (int64_t x = 0; x < columns; x++) c[y * g->c_i + x * g->c_j] = from[y * width + x];
+}
+
 /* rows x columns of c from row i, column j. The tile writes c itself when it may; else a copy of
- * c's part on the stack, cut and turned on its way back. */
+ * c's part on the stack, cut on its way back, or the task's own panel of c. */
 static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t columns, int vectors) {
     const struct run *r = k->r;
-    const struct pe_gemm_kernels *kernels = r->kernels;
     const struct pe_gemm_problem *g = k->g;
     struct pe_gemm_tile *t = &k->tile;
-    pe_gemm_tile_kernel *kernel = kernels->tile[vectors - 1][rows - 1];
+    pe_gemm_tile_kernel *kernel = r->kernels->tile[vectors - 1][rows - 1];
     int64_t width = vectors * r->lanes;
     int last = k->p1 == g->k;
     float *c = g->c + i * g->c_i + j * g->c_j;
     t->from_c = k->p0 > 0 || g->accumulate;
-    if (g->c_j == 1 && columns == width && !(last && r->finishes)) {
+    t->c_row = width;
+    if (r->plan.own_c) {
+        t->c = k->own_c + (i - k->i0) * width;
+        t->next_c = t->c;
+        kernel(t);
+        return;
+    }
+    if (columns == width && !(last && r->finishes)) {
         t->c = c;
         t->c_row = g->c_i;
         t->next_c = i + rows < k->i1 ? c + rows * g->c_i : c;
@@ -69,18 +86,13 @@ static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t
     float buffer[PE_GEMM_MAX_TILE] __attribute__((aligned(64)));
     if (t->from_c) {
         if (columns < width) memset(buffer, 0, (size_t)(rows * width) * sizeof *buffer);
-        kernels->copy(buffer, width, c, g->c_i, g->c_j, (size_t)rows, (size_t)columns);
+        r->kernels->copy(buffer, width, c, g->c_i, 1, (size_t)rows, (size_t)columns);
     }
     t->c = buffer;
-    t->c_row = width;
     t->next_c = buffer;
     kernel(t);
     if (last) finish(r, g, buffer, width, i, j, rows, columns);
-    if (g->c_i == 1 && g->c_j != 1) kernels->copy(c, g->c_j, buffer, 1, width, (size_t)columns, (size_t)rows);
-    else if (g->c_j == 1) kernels->copy(c, g->c_i, buffer, width, 1, (size_t)rows, (size_t)columns);
-    else
-        for (int64_t y = 0; y < rows; y++)
-            for (int64_t x = 0; x < columns; x++) c[y * g->c_i + x * g->c_j] = buffer[y * width + x];
+    write_out(r, g, buffer, width, i, j, rows, columns);
 }
 
 /* The task's rows of a in this block of k, in place or copied along the axis that is contiguous. */
@@ -142,11 +154,21 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
     t->ahead = g->b + p * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
 }
 
+static void read_in(struct task *k, int64_t j, int64_t columns, int64_t width) {
+    const struct pe_gemm_problem *g = k->g;
+    int64_t rows = k->i1 - k->i0;
+    memset(k->own_c, 0, (size_t)(rows * width) * sizeof(float));
+    k->r->kernels->copy(k->own_c, width, g->c + k->i0 * g->c_i + j * g->c_j, g->c_i, g->c_j, (size_t)rows,
+                        (size_t)columns);
+}
+
 /* All rows of the task against one panel of b, in tiles of nearly equal height. */
 static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors) {
     const struct pe_gemm_plan *plan = &k->r->plan;
     const struct pe_gemm_tile shared = k->tile;
     int64_t rows = k->i1 - k->i0, tiles = parts(rows, k->r->kernels->rows[vectors - 1]), i = k->i0;
+    int64_t width = vectors * k->r->lanes;
+    if (plan->own_c && k->p0 == 0 && k->g->accumulate) read_in(k, j, columns, width);
     int64_t next = plan->panels_first ? columns : min64(plan->nr, k->j1 - j - columns);
     for (int64_t x = 0; x < tiles; x++) {
         int64_t height = rows / tiles + (x < rows % tiles);
@@ -157,6 +179,10 @@ static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors) {
         i += height;
     }
     k->tile.a = shared.a;
+    if (plan->own_c && k->p1 == k->g->k) {
+        finish(k->r, k->g, k->own_c, width, k->i0, j, rows, columns);
+        write_out(k->r, k->g, k->own_c, width, k->i0, j, rows, columns);
+    }
 }
 
 /* The panel from column j on, in the block of k from step p on. */
@@ -228,7 +254,8 @@ static void tasks_body(int64_t begin, int64_t end, void *arg) {
     const struct run *r = br->run;
     const struct pe_gemm_plan *plan = &r->plan;
     float small[SMALL_SCRATCH] __attribute__((aligned(64))), *scratch = small;
-    size_t b_floats = (plan->b_floats + 15) / 16 * 16, floats = b_floats + plan->a_floats;
+    size_t b_floats = (plan->b_floats + 15) / 16 * 16, c_floats = (plan->c_floats + 15) / 16 * 16;
+    size_t floats = b_floats + c_floats + plan->a_floats;
     if (floats > SMALL_SCRATCH) scratch = pe_alloc(r->ctx, floats * sizeof(float));
     if (!scratch) {
         __atomic_store_n(&br->failed, 1, __ATOMIC_RELAXED);
@@ -242,7 +269,8 @@ static void tasks_body(int64_t begin, int64_t end, void *arg) {
             run_row(r, &g, j, min64(j + plan->nr, g.n));
             continue;
         }
-        struct task k = { .r = r, .g = &g, .own_b = scratch, .own_a = scratch + b_floats };
+        struct task k = { .r = r, .g = &g, .own_b = scratch, .own_c = scratch + b_floats,
+                          .own_a = scratch + b_floats + c_floats };
         find_task(r, &k, x % plan->tasks);
         run_task(&k);
     }
@@ -291,6 +319,6 @@ pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
     }
     if (!done)
         return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %zu bytes of packing",
-                       (r.plan.a_floats + r.plan.b_floats + r.plan.shared_floats) * sizeof(float));
+                       (r.plan.a_floats + r.plan.b_floats + r.plan.c_floats + r.plan.shared_floats) * sizeof(float));
     return PE_OK;
 }

@@ -75,7 +75,7 @@ static size_t l2_bytes(void) {
  * its block stays in L1 (24 KB); one tile of rows uses it once. */
 static int64_t block_depth(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan, int64_t mr) {
     int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, 384);
-    if (plan->panels_first) most = g->m > mr || plan->b == PE_GEMM_OWN ? 6144 / plan->nr : g->k;
+    if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS) most = g->m > mr || plan->b == PE_GEMM_OWN ? 6144 / plan->nr : g->k;
     return equal_part(g->k, max64(most, 48), 8);
 }
 
@@ -108,10 +108,13 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     if (!g->packed && wants_packed_b(g, lanes))
         plan->b = g->m > 64 && (double)g->k * (double)g->n > 16384 ? PE_GEMM_SHARED : PE_GEMM_OWN;
     if (g->packed) plan->b = PE_GEMM_GIVEN;
-    plan->panels_first = g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a;
+    plan->own_c = g->c_j != 1;
+    plan->copy_a &= !plan->own_c || (g->a_i != 1 && g->a_p != 1);
+    plan->panels_first = plan->own_c || (g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a);
     plan->kc = block_depth(g, plan, kernels->rows[widest - 1]);
     cut_tasks(g, plan, lanes);
     plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
+    if (plan->own_c) plan->c_floats = (size_t)(plan->rows * plan->nr);
     if (plan->copy_a) plan->a_floats = (size_t)(parts(plan->rows, 16) * 16 * plan->kc);
     if (plan->b == PE_GEMM_OWN) plan->b_floats = (size_t)(plan->nr * plan->kc);
     if (plan->b == PE_GEMM_SHARED) plan->shared_floats = (size_t)(parts(g->n, lanes) * lanes * g->k);

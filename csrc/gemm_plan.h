@@ -46,6 +46,7 @@ struct pe_gemm_plan {
     enum pe_gemm_b b;
     int exchanged;            /* the problem's a is the caller's b */
     int copy_a;               /* each task copies its block of a; else a is read in place */
+    int own_c;                /* a task gathers its rows of a panel of c and turns them over at the end */
     int panels_first;         /* a panel of b meets all blocks of k before the next: it streams by once */
     int fetch_b;              /* b comes from afar: ask for the next panel while this one is at work */
     double nanoseconds;       /* estimated, on one thread */
@@ -54,7 +55,7 @@ struct pe_gemm_plan {
     int64_t rows, blocks;     /* rows of a block, and how many blocks */
     int64_t cuts[2];          /* tasks of one block */
     int64_t tasks;            /* of one product of the batch */
-    size_t a_floats, b_floats; /* of a task's own memory */
+    size_t a_floats, b_floats, c_floats; /* of a task's own memory */
     size_t shared_floats;     /* of the packed b */
 };
 

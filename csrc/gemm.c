@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#define STREAM_AHEAD 2048 /* floats */
 #define SMALL_SCRATCH 4096 /* floats: products up to about 32^3 pack on the stack */
 
 struct run {
@@ -137,9 +138,17 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
     struct pe_gemm_tile *t = &k->tile;
     int64_t depth = min64(k->r->plan.kc, g->k - p), turns = parts((int64_t)t->k, PE_GEMM_AHEAD);
     t->ahead_lines = 0;
+    int64_t width = parts(columns, k->r->lanes) * k->r->lanes;
+    if (k->r->packed && tiles == 1) { /* b streams by once: its own lines two pages from here, where the
+                                       * hardware, which follows within a page, does not look yet */
+        t->ahead_lines = (int)(width * PE_GEMM_AHEAD / 16);
+        t->ahead_step = width * PE_GEMM_AHEAD;
+        t->ahead = t->b + STREAM_AHEAD;
+        return;
+    }
     if (columns <= 0 || depth <= 0) return;
     if (k->r->packed) {
-        int64_t width = parts(columns, k->r->lanes) * k->r->lanes, lines = depth * width / 16;
+        int64_t lines = depth * width / 16;
         t->ahead_lines = (int)parts(lines, tiles * turns);
         t->ahead_step = t->ahead_lines * 16;
         t->ahead = k->r->packed + j * g->k + p * width + x * turns * t->ahead_step;

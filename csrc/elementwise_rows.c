@@ -30,7 +30,7 @@ enum { IN0 = 1, IN1 = 2, IN2 = 4, IN3 = 8, NOTHING = 0, OUTPUT = PE_TAKES_OUTPUT
     {label, FLOATS(t, 3), .keep = PE_KEEP_INPUTS,                          \
      .backward = {op, op_a, op_b, -1}, .backward_takes = {IN1 | IN2, takes, takes}},
 
-#define UNARY(t, name, work, keep, f, df, d2)                                                          \
+#define UNARY(t, name, work, slope, keep, f, df, d2)                                                   \
     ROW_1(t, #name, keep, PE_OP_##name##_backward)                                                     \
     ROW_2(t, #name "_backward", IN1, PE_OP_##name##_backward, IN0 | IN1, PE_OP_##name##_backward_kept) \
     ROW_KEPT(t, #name "_backward_kept", PE_OP_##name##_backward_kept)
@@ -38,7 +38,7 @@ enum { IN0 = 1, IN1 = 2, IN2 = 4, IN3 = 8, NOTHING = 0, OUTPUT = PE_TAKES_OUTPUT
     ROW_1(t, #name, keep, PE_OP_##name##_backward)    \
     ROW_2(t, #name "_backward", IN1, PE_OP_##name##_backward, NOTHING, PE_OP_zero)
 #define UNARY_BY(t, name, work, f, op, takes) ROW_1(t, #name, takes, PE_OP_##op)
-#define BINARY(t, name, work, f, da, db, haa, hab, hbb)                                                \
+#define BINARY(t, name, work, slope, f, da, db, haa, hab, hbb)                                         \
     ROW_2(t, #name, IN0 | IN1, PE_OP_##name##_backward_a, IN0 | IN1, PE_OP_##name##_backward_b)        \
     ROW_FIRST(t, #name "_backward_a", PE_OP_##name##_backward_a, PE_OP_##name##_backward_aa,           \
               PE_OP_##name##_backward_ab, IN0 | IN1 | IN2)                                             \

@@ -19,8 +19,9 @@ enum {
     PAGE = 4096,
     MAX_ELEMENT = 8
 };
-/* a chunk long enough (nanoseconds) that claiming it costs nothing, short enough to share fairly */
-static const double chunk_ns = 4000;
+/* a chunk long enough (nanoseconds) that claiming it costs nothing, short enough that the shortest call two
+ * threads get (2 us each) is shared fairly */
+static const double chunk_ns = 1000;
 /* what moving one scattered element costs, nanoseconds; EPYC (Zen 4), strides within L2 */
 static const double scattered_ns = 0.7;
 

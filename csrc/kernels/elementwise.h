@@ -10,11 +10,11 @@
  * float32 operands are floats, bool operands bytes of 0 or not 0 (written: 0 or 1). */
 typedef void pe_loop(void *out, const void *const *in, const ptrdiff_t *step, size_t n);
 
-#define UNARY(type, name, work, keep, f, df, d2) \
+#define UNARY(type, name, work, slope, keep, f, df, d2) \
     PE_OP_##name, PE_OP_##name##_backward, PE_OP_##name##_backward_kept,
 #define UNARY_PIECEWISE(type, name, work, keep, f, df) PE_OP_##name, PE_OP_##name##_backward,
 #define UNARY_BY(type, name, work, f, op, takes) PE_OP_##name,
-#define BINARY(type, name, work, f, da, db, haa, hab, hbb)                         \
+#define BINARY(type, name, work, slope, f, da, db, haa, hab, hbb)                  \
     PE_OP_##name, PE_OP_##name##_backward_a, PE_OP_##name##_backward_b,            \
         PE_OP_##name##_backward_aa, PE_OP_##name##_backward_ab, PE_OP_##name##_backward_bb,
 #define BINARY_PIECEWISE(type, name, work, f, da, db) \

@@ -1,15 +1,68 @@
 # Optimizer steps: one C call over all the tensors of a parameter group.
 
-cdef int flat_like(Tensor x, Tensor param, str rule, str what) except -1:
-    """x has param's element type and memory layout, so both can be walked as one run."""
-    cdef int i
-    if x.view.dtype != PE_FLOAT32 or not same_shape(&x.view, &param.view) or not is_dense(&x.view):
-        raise ValueError(f"{rule}: {what} of shape {x.shape} and {x.dtype.name} does not fit a parameter of "
-                         f"shape {param.shape} (dense float32 is needed)")
-    for i in range(x.view.ndim):
-        if x.view.shape[i] > 1 and x.view.strides[i] != param.view.strides[i]:
-            raise ValueError(f"{rule}: {what} has strides {x.stride()}, its parameter {param.stride()}")
+cdef int dense_floats(Tensor param, str rule, int i) except -1:
+    if param.view.dtype != PE_FLOAT32 or not is_dense(&param.view):
+        raise ValueError(f"{rule}: parameter {i} has shape {param.shape}, strides {param.stride()} and "
+                         f"{param.dtype.name}; dense float32 is needed")
+    if param.storage.readonly:
+        raise ValueError(f"{rule}: parameter {i} of shape {param.shape} is read-only")
     return 0
+
+
+cdef int fits(Tensor x, Tensor param, str rule, str what, int i) except -1:
+    """x has the element type and memory layout of its dense parameter, so both can be walked as one run."""
+    cdef int axis
+    if x.view.dtype != PE_FLOAT32 or not same_shape(&x.view, &param.view):
+        raise ValueError(f"{rule}: {what} {i} of shape {x.shape} and {x.dtype.name} does not fit a parameter of "
+                         f"shape {param.shape} (float32 is needed)")
+    for axis in range(x.view.ndim):
+        if x.view.shape[axis] > 1 and x.view.strides[axis] != param.view.strides[axis]:
+            raise ValueError(f"{rule}: {what} {i} has strides {x.stride()}, its parameter {param.stride()}")
+    return 0
+
+
+def with_gradient(list params):
+    """Those of params that have a gradient."""
+    cdef Tensor p
+    return [p for p in params if p.grad_ is not None]
+
+
+def forget_gradients(list params):
+    """Every gradient of params becomes None."""
+    cdef Tensor p
+    for p in params:
+        p.grad_ = None
+
+
+def count_steps(list params, dict state):
+    """Counts one step in every parameter's state; returns step -> the parameters at that step."""
+    cdef dict together = {}, entry
+    cdef list chosen = None
+    cdef object step, last = None
+    for p in params:
+        entry = state.get(p)
+        if entry is None:
+            entry = state[p] = {}
+        step = entry.get("step", 0) + 1
+        entry["step"] = step
+        if chosen is None or step != last:  # mostly all are at the same
+            chosen, last = together.setdefault(step, []), step
+        chosen.append(p)
+    return together
+
+
+cdef Tensor own_state(dict state, Tensor param, str name):
+    """state[param][name], made of zeros where it is not there yet."""
+    entry = state.get(param)
+    if entry is None:
+        entry = state[param] = {}
+    found = entry.get(name)
+    cdef Tensor made
+    if found is None:
+        made = empty_like(&param.view, PE_FLOAT32)
+        memset(made.view.data, 0, made.storage.nbytes)
+        entry[name] = found = made
+    return found
 
 
 def optim_rules():
@@ -22,50 +75,60 @@ def optim_rules():
     return rules
 
 
-def optim_step(str rule, list params, list grads, list states, hyper):
-    """One step of a row of optim.def over all parameters in one call. states: one list of tensors per
-    state of the rule (zeros before the first step); hyper: numbers in the row's order (optim_rules()).
-    Writes params and states in place."""
+def optim_step(str rule, list params, dict state, tuple names, tuple hyper):
+    """One step of a row of optim.def over all parameters, which have gradients, in one call. state: parameter ->
+    {name: tensor}, zeros where it is missing; names: of the row's states; hyper: numbers in the row's order
+    (optim_rules()). Writes params and states in place."""
     cdef int number = pe_optim_find(rule.encode()), i, j, n = len(params)
     cdef const pe_optim_info *info
-    cdef pe_optim_args args
-    cdef pe_error err
-    cdef pe_status status
     cdef double values[PE_OPTIM_HYPER]
-    cdef Tensor p, g, s
-    cdef pe_optim_slot *slots
     if number < 0:
         raise KeyError(f"no optimizer rule is called {rule}")
     info = pe_optim_describe(number)
-    if len(grads) != n or len(states) != info.states or any([len(state) != n for state in states]):
-        raise ValueError(f"{rule}: {n} parameters, {len(grads)} gradients, {[len(s) for s in states]} states; "
-                         f"the rule keeps {info.states} states a parameter")
+    if len(names) != info.states:
+        raise ValueError(f"{rule}: states {names} were given, the rule keeps {info.states} a parameter")
     if len(hyper) != info.hypers:
         raise ValueError(f"{rule}: {info.hypers} hyper-parameters needed, got {len(hyper)}")
     for j in range(len(hyper)):
         values[j] = hyper[j]
-    slots = <pe_optim_slot *>pe_alloc(context, max(n, 1) * sizeof(pe_optim_slot))
+    cdef list touched = []  # also keeps the states alive
+    cdef pe_optim_slot *slots = <pe_optim_slot *>pe_alloc(context, max(n, 1) * sizeof(pe_optim_slot))
     if slots == NULL:
         raise MemoryError(rule)
     try:
         for i in range(n):
-            p, g = params[i], grads[i]
-            if p.storage.readonly:
-                raise ValueError(f"{rule}: parameter {i} of shape {p.shape} is read-only")
-            flat_like(p, p, rule, f"parameter {i}")
-            flat_like(g, p, rule, f"gradient {i}")
-            memset(&slots[i], 0, sizeof(pe_optim_slot))
-            slots[i].param, slots[i].grad, slots[i].n = <float *>p.view.data, <float *>g.view.data, numel(&p.view)
-            for j in range(len(states)):
-                s = states[j][i]
-                flat_like(s, p, rule, f"state {i}")
-                slots[i].state[j] = <float *>s.view.data
-        args.rule, args.count, args.slots, args.hyper = number, n, slots, values
-        with nogil:
-            status = pe_optim_step(context, &args, &err)
-        check(status, &err)
-        for tensors in (params, *states):
-            for i in range(n):
-                (<Tensor>tensors[i]).storage.version += 1
+            fill_slot(&slots[i], rule, params[i], state, names, i, touched)
+        run_step(number, n, slots, values)
+        for tensor in touched:
+            (<Tensor>tensor).storage.version += 1
     finally:
         pe_free(context, slots)
+
+
+cdef int fill_slot(pe_optim_slot *slot, str rule, Tensor p, dict state, tuple names, int i, list touched) except -1:
+    cdef Tensor s, g
+    cdef int j
+    if p is None or p.grad_ is None:
+        raise ValueError(f"{rule}: parameter {i} has no gradient")
+    g = p.grad_
+    memset(slot, 0, sizeof(pe_optim_slot))
+    dense_floats(p, rule, i)
+    fits(g, p, rule, "gradient", i)
+    slot.param, slot.grad, slot.n = <float *>p.view.data, <float *>g.view.data, numel(&p.view)
+    touched.append(p)
+    for j in range(len(names)):
+        s = own_state(state, p, <str?>names[j])
+        fits(s, p, rule, <str?>names[j], i)
+        slot.state[j] = <float *>s.view.data
+        touched.append(s)
+    return 0
+
+
+cdef int run_step(int number, int n, pe_optim_slot *slots, double *values) except -1:
+    cdef pe_optim_args args
+    cdef pe_error err
+    cdef pe_status status
+    args.rule, args.count, args.slots, args.hyper = number, n, slots, values
+    with nogil:
+        status = pe_optim_step(context, &args, &err)
+    return check(status, &err)

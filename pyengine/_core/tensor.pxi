@@ -179,12 +179,11 @@ cdef class Tensor:
         release_buffer(self, buffer)
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        """A DLPack capsule on the same memory (protocol of the Python array API)."""
+        """A DLPack capsule on the same memory, or with copy=True on a copy (protocol of the Python array API);
+        of DLPack 1 for those who ask with max_version=(1, ...), which is needed for read-only memory."""
         if dl_device is not None and tuple(dl_device) != (1, 0):
             raise BufferError(f"__dlpack__: only CPU memory, (1, 0), is here; device {dl_device} was asked for")
-        if copy:
-            return to_dlpack(clone(self))
-        return to_dlpack(self)
+        return to_dlpack(self, max_version, bool(copy))
 
     def __dlpack_device__(self):
         """(1, 0): the CPU."""

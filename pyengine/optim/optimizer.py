@@ -69,9 +69,12 @@ class Optimizer:
     def zero_grad(self, set_to_none=True):
         """Forgets all gradients, or with set_to_none=False fills them with zeros."""
         for group in self.param_groups:
+            if set_to_none:
+                _core.forget_gradients(group["params"])
+                continue
             for param in group["params"]:
                 if param.grad is not None:
-                    param.grad = None if set_to_none else param.grad.detach().zero_()
+                    param.grad = param.grad.detach().zero_()
 
     def step(self, closure=None):
         """Updates every parameter that has a gradient. closure, if given, computes the loss and its gradients
@@ -81,7 +84,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params = [param for param in group["params"] if param.grad is not None]
+            params = _core.with_gradient(group["params"])
             if params:
                 self._update_group(group, params)
         return loss
@@ -91,24 +94,11 @@ class Optimizer:
 
     def _run(self, rule, params, state_names, hyper):
         """One call of a row of optim.def: params and their states (zeros where there are none yet), in place."""
-        states = []
-        for name in state_names:
-            states.append([])
-            for param in params:
-                entry = self.state.setdefault(param, {})
-                if name not in entry:
-                    entry[name] = zeros_like(param)
-                states[-1].append(entry[name])
-        _core.optim_step(rule, params, [param.grad.detach() for param in params], states, hyper)
+        _core.optim_step(rule, params, self.state, state_names, hyper)
 
     def _by_step(self, params):
-        """Counts one step for each parameter; yields (step, parameters at that step)."""
-        together = {}
-        for param in params:
-            entry = self.state.setdefault(param, {"step": 0})
-            entry["step"] += 1
-            together.setdefault(entry["step"], []).append(param)
-        yield from together.items()
+        """Counts one step for each parameter; (step, parameters at that step) pairs."""
+        return _core.count_steps(params, self.state).items()
 
     # ---- saving and loading ----
 

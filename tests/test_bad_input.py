@@ -132,8 +132,11 @@ TYPES = [
     (lambda: ones(3)["a"], r"index: indices must be integers or bool"),
     (lambda: ones(3)[1.5], r"index: indices must be integers or bool"),
     (lambda: pe.softmax(None), r"softmax: x must be a Tensor, got NoneType"),
-    (lambda: pe.reshape(None, 2), r"Argument 'x'|reshape: x must be"),
-    (lambda: pe.linear(ones(2, 2), None), r"Argument 'weight'|linear: weight must be"),
+    (lambda: pe.linear(None, ones(2, 2)), r"linear: input must be a Tensor, got NoneType"),
+    (lambda: pe.linear(ones(2, 2), None), r"linear: weight must be a Tensor, got NoneType"),
+    *((lambda name=name, rest=rest: getattr(pe, name)(None, *rest), rf"{name}: x must be a Tensor, got NoneType")
+      for name, rest in (("reshape", (2,)), ("view", (2,)), ("permute", (0,)), ("transpose", (0, 1)),
+                         ("expand", (2,)), ("clone", ()), ("dropout", ()))),
     (lambda: optim.SGD(ones(2), lr=0.1), r"SGD: params must be an iterable"),
     (lambda: optim.SGD([None], lr=0.1), r"SGD: parameter 0 is no Tensor but NoneType"),
     (lambda: pe.from_numpy(None), r"from_numpy: an array is needed, got NoneType"),

@@ -133,6 +133,21 @@ def test_two_threads_take_chunks():
     assert after["parallel_calls"] >= after["shared_calls"]
 
 
+def test_work_is_counted_by_row():
+    """Two threads are asked for by what a row costs: tanh's gradient is two products, a power is four polynomials."""
+    assert run("""
+from pyengine import _core
+x, y = pe.rand(16384), pe.rand(16384)
+cheap, dear = _core.elementwise_op("tanh_backward"), _core.elementwise_op("pow")
+for _ in range(300):
+    _core.elementwise(cheap, x, y)
+before = pe.pool_stats()["parallel_calls"]
+for _ in range(300):
+    _core.elementwise(dear, x, y)
+print(before, pe.pool_stats()["parallel_calls"] > 0)
+""", PYENGINE_NUM_THREADS="2") == "0 True"
+
+
 def test_one_thread_invites_nobody():
     assert run("""
 x = big @ big

@@ -1,5 +1,6 @@
 """The border: memory shared with NumPy and through DLPack, and how long it lives."""
 
+import ctypes
 import gc
 import math
 import struct
@@ -276,6 +277,60 @@ def test_dlpack_lifetimes():
     assert tensor.sum().item() == 3000
 
 
+def test_dlpack_1_says_what_is_read_only():
+    a = np.arange(3, dtype=np.float32)
+    assert np.from_dlpack(pe.from_numpy(a)).flags.writeable
+    assert pe.from_dlpack(a).add_(1.0).tolist() == [1.0, 2.0, 3.0] and a[2] == 3.0
+    a.flags.writeable = False
+    ours = pe.from_dlpack(a)
+    with pytest.raises(ValueError, match="read-only"):
+        ours.add_(1.0)
+    theirs = np.from_dlpack(ours)
+    assert address(theirs) == address(a) and not theirs.flags.writeable
+    assert ours.storage_.exports == 0
+    copied = np.from_dlpack(ours, copy=True)
+    assert copied.flags.writeable and address(copied) != address(a) and copied.tolist() == a.tolist()
+
+
+def test_dlpack_versions():
+    x = pe.ones(3)
+    for asked, name in ((None, "dltensor"), ((0, 8), "dltensor"), ((1, 0), "dltensor_versioned"),
+                        ((2, 1), "dltensor_versioned")):  # fmt: skip
+        capsule = x.__dlpack__(max_version=asked)
+        assert f'"{name}"' in repr(capsule) and x.storage_.exports == 1
+        del capsule
+        assert x.storage_.exports == 0
+
+    class Old:  # made before DLPack 1: knows no arguments
+        def __dlpack__(self):
+            return x.__dlpack__()
+
+    assert pe.from_dlpack(Old()).data_ptr == x.data_ptr
+    gc.collect()
+    assert x.storage_.exports == 0
+    y = pe.from_dlpack(x)
+    assert (y.storage_.exports, x.storage_.exports) == (1, 1)
+    del y
+    assert x.storage_.exports == 0
+
+
+def test_dlpack_of_a_later_version_is_left_alone():
+    """Version 2 may have another layout: nothing but the version is read, and the owner keeps the capsule."""
+    struct = (ctypes.c_uint32 * 64)(2, 0)
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+
+    class Later:
+        capsule = new(ctypes.addressof(struct), b"dltensor_versioned", None)
+
+        def __dlpack__(self, max_version=None):
+            return self.capsule
+
+    with pytest.raises(BufferError, match=r"DLPack 1 is understood, got version 2\.0"):
+        pe.from_dlpack(Later())
+    assert '"dltensor_versioned"' in repr(Later.capsule)
+
+
 def test_dlpack_refusals():
     x = pe.ones(3)
     assert x.__dlpack_device__() == (1, 0)
@@ -285,6 +340,8 @@ def test_dlpack_refusals():
     a.flags.writeable = False
     with pytest.raises(BufferError, match="read-only"):
         pe.from_numpy(a).__dlpack__()
+    with pytest.raises(BufferError, match="read-only"):
+        pe.from_numpy(a).__dlpack__(max_version=(0, 8))
     with pytest.raises(TypeError, match="from_dlpack: list has no __dlpack__"):
         pe.from_dlpack([1.0])
     with pytest.raises(TypeError, match="from_dlpack: no dtype"):

@@ -185,8 +185,9 @@ cdef Tensor convert(Tensor x, int code):
     return out
 
 
-def copy(Tensor x, dtype=None):
+def copy(input, dtype=None):
     """A new tensor with x's values (recorded on the tape), of another dtype where one is given."""
+    cdef Tensor x = need(input, "copy")
     cdef Tensor out = convert(x, x.view.dtype if dtype is None else dtype_of(dtype).code)
     if wants_grad1(x) and out.view.dtype == PE_FLOAT32:
         record1(out, "copy", x, None, None)

@@ -51,6 +51,13 @@ def dtype_of(x):
     return found
 
 
+cdef inline Tensor need(object x, str what, str argument="x"):
+    """x, which operation `what` needs to be a Tensor: unlike a typed argument, the error names the operation."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{what}: {argument} must be a Tensor, got {type(x).__name__}")
+    return <Tensor>x
+
+
 cdef inline int64_t numel(const pe_tensor *v) noexcept nogil:
     cdef int64_t n = 1
     cdef int i

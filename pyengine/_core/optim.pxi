@@ -34,6 +34,19 @@ def forget_gradients(list params):
         p.grad_ = None
 
 
+def begun_and_fresh(list params, dict state, str name):
+    """Two lists: those of params that have a state `name`, and those that do not yet."""
+    cdef list begun = [], fresh = []
+    cdef dict entry
+    for p in params:
+        entry = state.get(p)
+        if entry is not None and name in entry:
+            begun.append(p)
+        else:
+            fresh.append(p)
+    return begun, fresh
+
+
 def count_steps(list params, dict state):
     """Counts one step in every parameter's state; returns step -> the parameters at that step."""
     cdef dict together = {}, entry
@@ -53,7 +66,7 @@ def count_steps(list params, dict state):
 
 cdef Tensor own_state(dict state, Tensor param, str name):
     """state[param][name], made of zeros where it is not there yet."""
-    entry = state.get(param)
+    cdef dict entry = state.get(param)
     if entry is None:
         entry = state[param] = {}
     found = entry.get(name)

@@ -58,8 +58,9 @@ def random_(Tensor x, str kind, float a, float b, Generator generator=None):
     return x
 
 
-def dropout(Tensor x, float p, Generator generator=None, state=None):
+def dropout(input, float p, Generator generator=None, state=None):
     """x / (1-p) where a draw is at least p, else 0; recorded. state: (seed, offset) of an earlier draw to repeat."""
+    cdef Tensor x = need(input, "dropout")
     cdef pe_dropout_args args
     cdef pe_error err
     cdef pe_status status

@@ -163,8 +163,9 @@ cdef int64_t batch_size(const pe_tensor *p, const pe_tensor *q, int from_end, Te
     return n if m == 1 else m
 
 
-def linear(Tensor x, Tensor weight, Tensor bias=None, int activation=PE_NO_ACTIVATION):
+def linear(input, weights, Tensor bias=None, int activation=PE_NO_ACTIVATION):
     """act(x weight^T + bias) for x (..., in), weight (out, in), bias (out); recorded when there is no activation."""
+    cdef Tensor x = need(input, "linear", "input"), weight = need(weights, "linear", "weight")
     cdef pe_tensor w = weight.view, rows, c = x.view
     cdef Tensor flat, out
     float_only(x, "linear", "input")

@@ -21,8 +21,9 @@ cdef Tensor view_of(Tensor x):
     return t
 
 
-def permute(Tensor x, dims):
+def permute(input, dims):
     """x with its axes in the order dims."""
+    cdef Tensor x = need(input, "permute")
     dims = tuple(dims)
     cdef int i, axis, n = x.view.ndim
     cdef uint32_t seen = 0
@@ -41,8 +42,9 @@ def permute(Tensor x, dims):
     return out
 
 
-def transpose(Tensor x, dim0, dim1):
+def transpose(input, dim0, dim1):
     """x with the axes dim0 and dim1 exchanged."""
+    cdef Tensor x = need(input, "transpose")
     cdef int a = axis_of(dim0, x.view.ndim, "transpose"), b = axis_of(dim1, x.view.ndim, "transpose")
     dims = list(range(x.view.ndim))
     dims[a], dims[b] = dims[b], dims[a]
@@ -134,8 +136,9 @@ cdef int resolve_shape(Tensor x, object shape, pe_tensor *out, str what) except 
     return 0
 
 
-def view(Tensor x, shape):
+def view(input, shape):
     """x's memory with another shape; an error where that needs a copy."""
+    cdef Tensor x = need(input, "view")
     cdef Tensor out = view_of(x)
     resolve_shape(x, shape, &out.view, "view")
     if not restride(&x.view, &out.view):
@@ -146,8 +149,9 @@ def view(Tensor x, shape):
     return out
 
 
-def reshape(Tensor x, shape):
+def reshape(input, shape):
     """x with another shape: a view where possible, else a copy."""
+    cdef Tensor x = need(input, "reshape")
     cdef Tensor out = view_of(x)
     resolve_shape(x, shape, &out.view, "reshape")
     if not restride(&x.view, &out.view):
@@ -163,8 +167,9 @@ def reshape(Tensor x, shape):
     return out
 
 
-def expand(Tensor x, shape):
+def expand(input, shape):
     """x broadcast to shape (-1 keeps a size) with steps of zero; no memory is used."""
+    cdef Tensor x = need(input, "expand")
     shape = tuple(shape)
     cdef Tensor out = view_of(x)
     cdef int n = len(shape), lead = n - x.view.ndim, i

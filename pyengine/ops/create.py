@@ -60,7 +60,7 @@ def eye(n: int, m: int | None = None, dtype: dtype | str | None = None) -> Tenso
 @method
 def clone(x: Tensor) -> Tensor:
     """A copy with memory of its own; gradients flow through it."""
-    return _core.copy(x)
+    return _core.copy(tensor_only(x, "clone"))
 
 
 @rule("copy")

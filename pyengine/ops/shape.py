@@ -43,7 +43,7 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
 @method
 def t(x: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and scalars as they are."""
-    if x.ndim > 2:
+    if tensor_only(x, "t").ndim > 2:
         raise ValueError(f"t: at most 2 axes, got shape {x.shape}; use transpose or permute")
     return x if x.ndim < 2 else _core.transpose(x, 0, 1)
 

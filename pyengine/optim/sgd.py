@@ -1,5 +1,7 @@
 """Stochastic gradient descent."""
 
+from pyengine import _core
+
 from .optimizer import Optimizer
 
 
@@ -44,8 +46,7 @@ class SGD(Optimizer):
         if momentum == 0:
             self._run("sgd", params, (), (lr, decay, maximize))
             return
-        begun = [p for p in params if "momentum_buffer" in self.state.get(p, ())]
-        fresh = [p for p in params if "momentum_buffer" not in self.state.get(p, ())]
+        begun, fresh = _core.begun_and_fresh(params, self.state, "momentum_buffer")
         for chosen, first in ((begun, False), (fresh, True)):
             if chosen:
                 hyper = (lr, momentum, group["dampening"], group["nesterov"], decay, first, maximize)

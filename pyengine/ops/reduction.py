@@ -6,6 +6,7 @@ from math import prod as _product
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._method import method, rule, tensor_only
+from pyengine.ops.elementwise import where
 
 _OP = {name: _core.reduction_op(name) for name in ("sum", "mean", "prod", "amax", "amin")}
 
@@ -66,8 +67,8 @@ def _mean(node, g):
 
 @method
 def prod(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
-    """The product over the axes dim; 1 over nothing. Its gradient is written as g * prod / x: elements of
-    exactly 0 are an error under backward()."""
+    """The product over the axes dim; 1 over nothing. Its gradient is the product of the other elements; where
+    elements are 0 it has no derivative of its own (create_graph)."""
     x = _as_float(x, "prod")
     out = _core.reduce(_OP["prod"], x, dim, keepdim)
     return _core.record(out, "reduce_prod", (x,), (x, out), (x.shape, dim, keepdim))
@@ -76,9 +77,15 @@ def prod(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
 @rule("reduce_prod")
 def _prod(node, g):
     x, out = node.saved
-    if bool(_core.reduce(_OP["amin"], x.detach().abs(), None) == 0.0):
-        raise ValueError(f"prod: the gradient at an element of 0 (input of shape {x.shape}) is not built yet")
-    return _spread(node, g * out) / x
+    zero = x.detach() == 0.0
+    if _core.reduce(_OP["sum"], zero.float()).item() == 0.0:
+        return _spread(node, g * out) / x
+    if _core.is_grad_enabled():
+        raise RuntimeError(f"prod: create_graph at an element of 0 (input of shape {x.shape}) is not built yet")
+    # a lone 0 gets the product of the others; beside a 0 all other gradients are 0
+    dims, others = node.meta[1], where(zero, 1.0, x)
+    zeros, product = sum(zero.float(), dims, True), _core.reduce(_OP["prod"], others, dims, True)
+    return _spread(node, g) * where(zero, where(zeros == 1.0, product, 0.0), where(zeros == 0.0, product, 0.0) / others)
 
 
 def _extreme(name: str, x: Tensor, dim, keepdim: bool) -> Tensor:

@@ -3,6 +3,7 @@
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._method import method, rule, tensor_only
+from pyengine.ops.create import arange
 
 
 def _along(x: Tensor, dim: int, logarithm: bool) -> Tensor:
@@ -82,8 +83,17 @@ def _cross_entropy(node, g):
     ignore_index, smoothing, scale = node.meta
     rows = _core.expand(g, lse.shape)
     if _core.is_grad_enabled():
-        raise RuntimeError("cross_entropy: create_graph is not supported here yet; use log_softmax and indexing")
+        return _recorded_gradient(logits, labels, rows, *node.meta)
     return _core.cross_entropy_backward(logits, labels, lse, rows, scale, ignore_index, smoothing)
+
+
+def _recorded_gradient(logits, labels, g, ignore_index, smoothing, scale):
+    """g scale (softmax(logits) - the target distribution), in operations that are recorded."""
+    classes = logits.shape[1]
+    column = labels.float().reshape(-1, 1)  # exact: there are fewer than 2^24 classes
+    target = (column == arange(classes).float()).float() * (1.0 - smoothing) + smoothing / classes
+    counts = (column != float(ignore_index)).float() * scale
+    return (softmax(logits) - target) * (g.reshape(-1, 1) * counts)
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:

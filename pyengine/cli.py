@@ -38,7 +38,7 @@ def _parser():
 
     train = commands.add_parser("train", help="train a network on data that ships with the package")
     train.add_argument("job", choices=["digits"], help="handwritten digits, 8x8 pixels")
-    train.add_argument("--epochs", type=_positive(int), default=40, help="passes through the data (%(default)s)")
+    train.add_argument("--epochs", type=_positive(int), default=80, help="passes through the data (%(default)s)")
     train.add_argument("--batch-size", type=_positive(int), default=64, help="images a step (%(default)s)")
     train.add_argument("--lr", type=_positive(float), default=3e-3, help="learning rate at the start (%(default)s)")
     train.add_argument("--seed", type=int, default=0, help="what everything random follows from (%(default)s)")

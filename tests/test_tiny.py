@@ -92,9 +92,22 @@ def test_distortion_moves_ink():
     spot = np.zeros((1, 8, 8), np.float32)
     spot[0, 4, 4] = 1
     spots = pe.from_numpy(np.repeat(spot, 500, 0))
-    moved = data.distort(spots, shift=0.4, scale=0.0, generator=pe.Generator(0)).numpy()
+    still = {"shift": 0.0, "scale": 0.0, "rotation": 0.0, "shear": 0.0, "ink": 0.0}
+
+    def distort(images, **amounts):
+        return data.distort(images, **{**still, **amounts}, generator=pe.Generator(0)).numpy()
+
+    moved = distort(spots, shift=0.4)
     weight = moved.sum((1, 2))
     centre = (moved * np.arange(8)).sum((1, 2)) / weight
     assert centre.std() == pytest.approx(0.4, rel=0.1) and centre.mean() == pytest.approx(4, abs=0.08)
+    # a turn and a slant move a spot above the centre sideways by what its height makes of them
+    spots[:, 4, 4], spots[:, 1, 3], spots[:, 1, 4] = 0.0, 0.5, 0.5
+    for name in ("rotation", "shear"):
+        moved = distort(spots, **{name: 0.1})
+        sideways = (moved * np.arange(8)).sum((1, 2)) / moved.sum((1, 2))
+        assert sideways.std() == pytest.approx(0.25, rel=0.15) and sideways.mean() == pytest.approx(3.5, abs=0.05)
+    inked = distort(spots, ink=0.3)[:, 1, 4]
+    assert np.log(np.log(inked) / np.log(0.5)).std() == pytest.approx(0.3, rel=0.1)
     with pytest.raises(ValueError, match=r"\(8, 8\)"):
         data.distort(pe.zeros(8, 8))

@@ -12,7 +12,8 @@ from pyengine.optim import AdamW
 from .loop import History, fit
 
 HIDDEN = (512, 256)
-DROPOUT = 0.2
+DROPOUT = 0.1
+LABEL_SMOOTHING = 0.1
 WEIGHT_DECAY = 1e-2
 
 
@@ -42,12 +43,13 @@ def describe(model):
     return f"{' -> '.join(map(str, sizes))}, ReLU, dropout {DROPOUT}: {count:,} parameters"
 
 
-def train_digits(out=".", *, epochs=40, batch_size=64, lr=3e-3, seed=0, data=None, progress=True, say=print):
+def train_digits(out=".", *, epochs=80, batch_size=64, lr=3e-3, seed=0, data=None, progress=True, say=print):
     """Trains digits_model and writes out/digits.safetensors and, where matplotlib is installed, out/digits.png.
 
     Everything random follows from seed. The files' bytes do not depend on the number of threads.
-    The settings were chosen by the accuracy on the default test images, which therefore flatters a little;
-    bench/digits.py measures on others too. data: (train, test) in place of load_digits().
+    The settings were chosen on none of the test images: by four parts, one after the other, of those images that
+    are neither in load_digits()[1] nor among the last 360 of the file, each part read by a network that learned
+    from the other three (python -m bench digits --validation). data: (train, test) in place of load_digits().
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +70,7 @@ def train_digits(out=".", *, epochs=40, batch_size=64, lr=3e-3, seed=0, data=Non
         epochs=epochs,
         batch_size=batch_size,
         augment=distort,
+        label_smoothing=LABEL_SMOOTHING,
         progress=progress,
     )
     say(f"test accuracy {history.test_accuracy[-1]:.2%}")

@@ -21,17 +21,30 @@ class History:
     test_accuracy: list[float] = field(default_factory=list)
 
 
-def fit(model, optimizer, train, test, *, epochs, batch_size, generator=None, augment=None, progress=True):
+def fit(
+    model,
+    optimizer,
+    train,
+    test,
+    *,
+    epochs,
+    batch_size,
+    generator=None,
+    augment=None,
+    label_smoothing=0.0,
+    progress=True,
+):
     """Trains model on train = (inputs, labels); returns the History.
 
     Each epoch goes once through train in random order. The learning rate falls along half a cosine from the
     optimizer's own to 0 (Loshchilov & Hutter 2017). test is only looked at: nothing is chosen by it.
 
     Arguments: generator decides the order of the batches; augment, a function of the inputs of a batch, changes
-    them first; progress shows a bar and a line an epoch.
+    them first; label_smoothing spreads that share of each label over all classes while learning; progress shows
+    a bar and a line an epoch.
     Errors: FloatingPointError when the loss is no finite number any more.
     """
-    loss_function = CrossEntropyLoss()
+    loss_function = CrossEntropyLoss(label_smoothing=label_smoothing)
     history = History()
     steps = epochs * math.ceil(len(train[0]) / batch_size)
     schedule = _CosineSchedule(optimizer, steps)

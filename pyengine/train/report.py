@@ -30,7 +30,7 @@ def draw_run(history, filters, path):
         (loss, "loss", history.loss, history.test_loss),
         (accuracy, "accuracy", history.accuracy, history.test_accuracy),
     ):
-        axes.plot(epochs, train, label="training (distorted images, dropout)")
+        axes.plot(epochs, train, label="training (distorted, smoothed, dropout)")
         axes.plot(epochs, test, label="test")
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)

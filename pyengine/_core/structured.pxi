@@ -117,6 +117,7 @@ cdef Tensor gemm(const pe_tensor *a, const pe_tensor *b, const pe_tensor *bias, 
     layout.dtype = PE_FLOAT32
     fill_row_major(layout, "matmul")
     cdef Tensor out = new_tensor(layout)
+    memset(&args, 0, sizeof(args))
     args.a, args.b, args.bias, args.c = a, b, bias, &out.view
     args.activation, args.accumulate = activation, 0
     with nogil:

@@ -11,7 +11,7 @@ from pyengine.optim import AdamW
 
 from .loop import History, fit
 
-HIDDEN = (512, 256)
+HIDDEN = (512, 512)
 DROPOUT = 0.1
 LABEL_SMOOTHING = 0.1
 WEIGHT_DECAY = 1e-2
@@ -27,7 +27,7 @@ class DigitsRun(NamedTuple):
 
 
 def digits_model():
-    """64 -> 512 -> 256 -> 10 with ReLU and dropout between, for images (N, 8, 8)."""
+    """64 -> 512 -> 512 -> 10 with ReLU and dropout between, for images (N, 8, 8)."""
     layers, size = [Flatten()], 64
     for hidden in HIDDEN:
         layers += [Linear(size, hidden), ReLU(), Dropout(DROPOUT)]

@@ -45,10 +45,16 @@ def draw_run(history, filters, path):
 
 
 def _draw_filters(figure, filters):
+    # one image of all of them: axes of their own would take longer than the training
+    import numpy
+
     figure.suptitle("first layer's weights (red: ink speaks for it, blue: against)", fontsize="medium")
-    shown = filters[: ROWS * PICTURES_PER_ROW]
-    limit = max(float(abs(shown).max()), 1e-12)
-    for axes, weights in zip(figure.subplots(ROWS, PICTURES_PER_ROW).flat, shown, strict=False):
-        axes.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    for axes in figure.axes:
-        axes.set_axis_off()
+    _, height, width = filters.shape
+    sheet = numpy.full((ROWS * (height + 1) - 1, PICTURES_PER_ROW * (width + 1) - 1), numpy.nan, filters.dtype)
+    for number, weights in enumerate(filters[: ROWS * PICTURES_PER_ROW]):
+        top, left = number // PICTURES_PER_ROW * (height + 1), number % PICTURES_PER_ROW * (width + 1)
+        sheet[top : top + height, left : left + width] = weights
+    limit = max(float(numpy.nanmax(abs(sheet))), 1e-12)
+    axes = figure.subplots()
+    axes.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.set_axis_off()

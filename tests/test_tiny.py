@@ -22,7 +22,8 @@ def test_the_digits_are_what_they_should_be():
 def test_digits_are_learned(tmp_path):
     run = train_digits(tmp_path, progress=False, say=lambda line: None)
     assert run.history.test_accuracy[-1] >= 0.97
-    assert run.history.loss[-1] < run.history.loss[0] / 3
+    assert run.history.test_loss[-1] < run.history.test_loss[0] / 3
+    assert run.history.loss[-1] < run.history.loss[0] / 2  # smoothed labels keep it above 0.5
     loss, accuracy = evaluate(load_digits_model(run.weights), data.load_digits()[1])
     assert accuracy == run.history.test_accuracy[-1] and loss == run.history.test_loss[-1]
 

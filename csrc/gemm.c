@@ -15,7 +15,7 @@ struct run {
     struct pe_gemm_problem g;
     struct pe_gemm_plan plan;
     int finishes;        /* something follows the chain */
-    const float *packed; /* all of b (plan.b: SHARED, GIVEN) */
+    const void *packed;  /* all of b (plan.b: SHARED, GIVEN, WIDENED from a pack) */
 };
 
 /* One task at work: its part of c, its block of k, and where a and b of that block lie. */
@@ -23,7 +23,7 @@ struct task {
     const struct run *r;
     const struct pe_gemm_problem *g; /* of this product of the batch */
     int64_t i0, i1, j0, j1, p0, p1;
-    float *own_a, *own_b, *own_c;
+    float *own_a, *own_b, *own_c, *wide;
     struct pe_gemm_tile tile; /* what all tiles of a panel share */
 };
 
@@ -96,38 +96,65 @@ static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t
     write_out(r, g, buffer, width, i, j, rows, columns);
 }
 
-/* The task's rows of a in this block of k, in place or copied along the axis that is contiguous. */
+/* The task's rows of a in this block of k, in place, or copied (and widened) along the axis that is contiguous. */
 static void place_a(struct task *k) {
     const struct pe_gemm_problem *g = k->g;
+    const struct pe_gemm_kernels *kernels = k->r->kernels;
     int64_t rows = k->i1 - k->i0, depth = k->p1 - k->p0;
-    const float *a = g->a + k->i0 * g->a_i + k->p0 * g->a_p;
+    const void *a = pe_gemm_at(g->a, k->i0 * g->a_i + k->p0 * g->a_p, g->a_half);
     struct pe_gemm_tile *t = &k->tile;
     t->k = (size_t)depth;
     if (!k->r->plan.copy_a) {
         t->a = a, t->a_row = g->a_i, t->a_k = g->a_p;
-    } else if (g->a_i == 1) {
-        int64_t step = parts(rows, 16) * 16;
-        k->r->kernels->copy(k->own_a, step, a, g->a_p, 1, (size_t)depth, (size_t)rows);
-        t->a = k->own_a, t->a_row = 1, t->a_k = step;
-    } else {
-        k->r->kernels->copy(k->own_a, depth, a, g->a_i, g->a_p, (size_t)rows, (size_t)depth);
-        t->a = k->own_a, t->a_row = depth, t->a_k = 1;
+        return;
     }
+    int along_rows = g->a_i == 1;
+    int64_t step = along_rows ? parts(rows, 16) * 16 : depth, down = along_rows ? depth : rows;
+    int64_t across = along_rows ? rows : depth, far = along_rows ? g->a_p : g->a_i, near = along_rows ? 1 : g->a_p;
+    if (g->a_half) kernels->widen(k->own_a, step, a, far, near, (size_t)down, (size_t)across);
+    else kernels->copy(k->own_a, step, a, far, near, (size_t)down, (size_t)across);
+    t->a = k->own_a, t->a_row = along_rows ? 1 : step, t->a_k = along_rows ? step : 1;
+}
+
+/* bfloat16: a packed panel is widened as it lies; else b's part is widened along the axis that is contiguous,
+ * and packed. */
+static void widen_b(struct task *k, const void *b, int64_t j, int64_t columns, int64_t width) {
+    const struct pe_gemm_problem *g = k->g;
+    const struct pe_gemm_kernels *kernels = k->r->kernels;
+    if (k->r->packed) {
+        kernels->widen(k->own_b, width, pe_gemm_at(k->r->packed, j * g->k + k->p0 * width, 1), width, 1, k->tile.k,
+                       (size_t)width);
+        return;
+    }
+    int along_k = g->b_p == 1;
+    int64_t step = along_k ? (int64_t)k->tile.k : columns;
+    kernels->widen(k->wide, step, b, along_k ? g->b_j : g->b_p, along_k ? 1 : g->b_j,
+                   along_k ? (size_t)columns : k->tile.k, (size_t)step);
+    kernels->pack(k->own_b, (size_t)width, k->wide, along_k ? 1 : step, along_k ? step : 1, k->tile.k,
+                  (size_t)columns);
 }
 
 /* The panel of b from column j on in this block of k; `width` is its columns in whole vectors. */
 static void place_b(struct task *k, int64_t j, int64_t columns, int64_t width) {
     const struct pe_gemm_problem *g = k->g;
-    const float *b = g->b + k->p0 * g->b_p + j * g->b_j;
+    const void *b = pe_gemm_at(g->b, k->p0 * g->b_p + j * g->b_j, g->b_half);
     struct pe_gemm_tile *t = &k->tile;
-    if (k->r->plan.b == PE_GEMM_IN_PLACE) {
+    switch (k->r->plan.b) {
+    case PE_GEMM_IN_PLACE:
         t->b = b, t->b_k = g->b_p;
-    } else if (k->r->plan.b == PE_GEMM_OWN) {
+        return;
+    case PE_GEMM_SHARED:
+    case PE_GEMM_GIVEN:
+        t->b = (const float *)k->r->packed + j * g->k + k->p0 * width, t->b_k = width;
+        return;
+    case PE_GEMM_OWN:
         k->r->kernels->pack(k->own_b, (size_t)width, b, g->b_p, g->b_j, t->k, (size_t)columns);
-        t->b = k->own_b, t->b_k = width;
-    } else {
-        t->b = k->r->packed + j * g->k + k->p0 * width, t->b_k = width;
+        break;
+    case PE_GEMM_WIDENED:
+        widen_b(k, b, j, columns, width);
+        break;
     }
+    t->b = k->own_b, t->b_k = width;
 }
 
 /* Tile number x of `tiles` asks for its share of the b that comes next, `columns` from column j, steps from
@@ -139,8 +166,8 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
     int64_t depth = min64(k->r->plan.kc, g->k - p), turns = parts((int64_t)t->k, PE_GEMM_AHEAD);
     t->ahead_lines = 0;
     int64_t width = parts(columns, k->r->lanes) * k->r->lanes;
-    if (k->r->packed && tiles == 1) { /* b streams by once: its own lines two pages from here, where the
-                                       * hardware, which follows within a page, does not look yet */
+    if (k->r->plan.b == PE_GEMM_GIVEN && tiles == 1) { /* b streams by once: its own lines two pages from here,
+                                       * where the hardware, which follows within a page, does not look yet */
         t->ahead_lines = (int)(width * PE_GEMM_AHEAD / 16);
         t->ahead_step = width * PE_GEMM_AHEAD;
         t->ahead = t->b + STREAM_AHEAD;
@@ -148,19 +175,19 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
     }
     if (columns <= 0 || depth <= 0) return;
     if (k->r->packed) {
-        int64_t lines = depth * width / 16;
+        int64_t lines = depth * width / (g->b_half ? 32 : 16);
         t->ahead_lines = (int)parts(lines, tiles * turns);
         t->ahead_step = t->ahead_lines * 16;
-        t->ahead = k->r->packed + j * g->k + p * width + x * turns * t->ahead_step;
+        t->ahead = (const float *)pe_gemm_at(k->r->packed, j * g->k + p * width, g->b_half) + x * turns * t->ahead_step;
         return;
     }
     int across_columns = g->b_j == 1;
-    if (!across_columns && g->b_p != 1) return;
+    if (g->b_half || (!across_columns && g->b_p != 1)) return;
     int64_t lines = parts(across_columns ? columns : depth, 16), down = x / lines * turns;
     if (down >= (across_columns ? depth : columns)) return;
     t->ahead_lines = 1;
     t->ahead_step = across_columns ? g->b_p : g->b_j;
-    t->ahead = g->b + p * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
+    t->ahead = (const float *)g->b + p * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
 }
 
 static void read_in(struct task *k, int64_t j, int64_t columns, int64_t width) {
@@ -221,7 +248,7 @@ static void run_task(struct task *k) {
 
 static void run_row(const struct run *r, const struct pe_gemm_problem *g, int64_t j0, int64_t j1) {
     float *y = g->c + j0;
-    r->kernels->row(y, (size_t)(j1 - j0), g->a, g->a_p, g->b + j0, g->b_p, (size_t)g->k, g->accumulate);
+    r->kernels->row(y, (size_t)(j1 - j0), g->a, g->a_p, (const float *)g->b + j0, g->b_p, (size_t)g->k, g->accumulate);
     finish(r, g, y, j1 - j0, 0, j0, 1, j1 - j0);
 }
 
@@ -238,8 +265,8 @@ static void go_to(struct pe_gemm_problem *g, const struct batch_run *br, int64_t
     for (int d = batch->axes - 1; d >= 0; d--) {
         int64_t at = x % batch->size[d];
         x /= batch->size[d];
-        g->a += at * (exchanged ? batch->b[d] : batch->a[d]);
-        g->b += at * (exchanged ? batch->a[d] : batch->b[d]);
+        g->a = pe_gemm_at(g->a, at * (exchanged ? batch->b[d] : batch->a[d]), g->a_half);
+        g->b = pe_gemm_at(g->b, at * (exchanged ? batch->a[d] : batch->b[d]), g->b_half);
         g->c += at * batch->c[d];
         if (g->residual) g->residual += at * batch->residual[d];
     }
@@ -264,7 +291,8 @@ static void tasks_body(int64_t begin, int64_t end, void *arg) {
     const struct pe_gemm_plan *plan = &r->plan;
     float small[SMALL_SCRATCH] __attribute__((aligned(64))), *scratch = small;
     size_t b_floats = (plan->b_floats + 15) / 16 * 16, c_floats = (plan->c_floats + 15) / 16 * 16;
-    size_t floats = b_floats + c_floats + plan->a_floats;
+    size_t wide_floats = (plan->wide_floats + 15) / 16 * 16;
+    size_t floats = b_floats + c_floats + wide_floats + plan->a_floats;
     if (floats > SMALL_SCRATCH) scratch = pe_alloc(r->ctx, floats * sizeof(float));
     if (!scratch) {
         __atomic_store_n(&br->failed, 1, __ATOMIC_RELAXED);
@@ -279,7 +307,8 @@ static void tasks_body(int64_t begin, int64_t end, void *arg) {
             continue;
         }
         struct task k = { .r = r, .g = &g, .own_b = scratch, .own_c = scratch + b_floats,
-                          .own_a = scratch + b_floats + c_floats };
+                          .wide = scratch + b_floats + c_floats,
+                          .own_a = scratch + b_floats + c_floats + wide_floats };
         find_task(r, &k, x % plan->tasks);
         run_task(&k);
     }
@@ -328,6 +357,7 @@ pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
     }
     if (!done)
         return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %zu bytes of packing",
-                       (r.plan.a_floats + r.plan.b_floats + r.plan.c_floats + r.plan.shared_floats) * sizeof(float));
+                       (r.plan.a_floats + r.plan.b_floats + r.plan.c_floats + r.plan.wide_floats +
+                        r.plan.shared_floats) * sizeof(float));
     return PE_OK;
 }

@@ -8,28 +8,31 @@
     pe_shape_text(t, text_t);                       \
     pe_shape_text(u, text_u)
 
-static pe_status check_operand(const pe_tensor *t, const char *name, int least_axes, pe_error *err) {
+static pe_status check_operand(const pe_tensor *t, const char *name, int least_axes, int may_be_half,
+                               pe_error *err) {
     if (!t) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: %s is missing", name);
     if (t->ndim < least_axes || t->ndim > PE_MAX_DIMS)
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: %s must have %d to %d axes, has %d", name, least_axes,
                        PE_MAX_DIMS, (int)t->ndim);
-    if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "gemm: %s must be float32, is %s", name,
-                       pe_dtype_name(t->dtype));
+    if (t->dtype != PE_FLOAT32 && !(may_be_half && t->dtype == PE_BFLOAT16))
+        return pe_fail(err, PE_ERR_DTYPE, -1, "gemm: %s must be float32%s, is %s", name,
+                       may_be_half ? " or bfloat16" : "", pe_dtype_name(t->dtype));
+    int64_t size = (int64_t)pe_dtype_size(t->dtype);
     int empty = 0;
     for (int d = 0; d < t->ndim; d++) {
         if (t->shape[d] < 0)
             return pe_fail(err, PE_ERR_SHAPE, d, "gemm: axis %d of %s has the negative size %lld", d, name,
                            (long long)t->shape[d]);
-        if (t->strides[d] % (int64_t)sizeof(float))
+        if (t->strides[d] % size)
             return pe_fail(err, PE_ERR_ARGUMENT, d,
-                           "gemm: stride %lld of axis %d of %s is no multiple of the element's 4 bytes",
-                           (long long)t->strides[d], d, name);
+                           "gemm: stride %lld of axis %d of %s is no multiple of the element's %d bytes",
+                           (long long)t->strides[d], d, name, (int)size);
         empty |= t->shape[d] == 0;
     }
     if (!empty && !t->data) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: %s has no data", name);
-    if ((uintptr_t)t->data % sizeof(float))
-        return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: the data of %s are not aligned to 4 bytes", name);
+    if ((uintptr_t)t->data % (uintptr_t)size)
+        return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: the data of %s are not aligned to %d bytes", name,
+                       (int)size);
     return PE_OK;
 }
 
@@ -42,7 +45,7 @@ static int byte_range(const pe_tensor *t, intptr_t *low, intptr_t *high) {
         if (__builtin_mul_overflow(t->shape[d] - 1, t->strides[d], &reach)) return 0;
         if (__builtin_add_overflow(reach < 0 ? *low : *high, reach, reach < 0 ? low : high)) return 0;
     }
-    return !__builtin_add_overflow(*high, (intptr_t)sizeof(float), high);
+    return !__builtin_add_overflow(*high, (intptr_t)pe_dtype_size(t->dtype), high);
 }
 
 static int is_empty(const pe_tensor *t) {
@@ -142,8 +145,8 @@ static pe_status read_batch(const pe_tensor *a, const pe_tensor *b, const pe_ten
         if (size == 1) continue;
         int at = batch->axes++;
         batch->size[at] = size;
-        batch->a[at] = size_a == 1 ? 0 : a->strides[da] / 4;
-        batch->b[at] = size_b == 1 ? 0 : b->strides[db] / 4;
+        batch->a[at] = size_a == 1 ? 0 : a->strides[da] / (int64_t)pe_dtype_size(a->dtype);
+        batch->b[at] = size_b == 1 ? 0 : b->strides[db] / (int64_t)pe_dtype_size(b->dtype);
         batch->c[at] = c->strides[d] / 4;
         batch->residual[at] = residual ? residual->strides[d] / 4 : 0;
     }
@@ -186,7 +189,7 @@ static pe_status check_activation(int op, pe_error *err) {
 }
 
 static pe_status check_residual(const pe_tensor *residual, const pe_tensor *c, pe_error *err) {
-    pe_status status = check_operand(residual, "residual", 2, err);
+    pe_status status = check_operand(residual, "residual", 2, 0, err);
     if (status) return status;
     int same = residual->ndim == c->ndim;
     for (int d = 0; same && d < c->ndim; d++) same = residual->shape[d] == c->shape[d];
@@ -197,16 +200,6 @@ static pe_status check_residual(const pe_tensor *residual, const pe_tensor *c, p
     return check_apart(c, residual, "residual", err);
 }
 
-/* The pack as a tensor of b's shape; what is checked of it is its place. */
-static pe_status open_packed(pe_context *ctx, const pe_gemm_args *args, pe_tensor *b, pe_error *err) {
-    int64_t k, n;
-    if (args->b) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: b and packed are given, one is needed");
-    const float *panels = pe_gemm_open_pack(ctx, args->packed, &k, &n, err);
-    if (!panels) return PE_ERR_ARGUMENT;
-    *b = (pe_tensor){ .data = (void *)panels, .dtype = PE_FLOAT32, .ndim = 2, .shape = { k, n }, .strides = { n * 4, 4 } };
-    return PE_OK;
-}
-
 pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gemm_problem *g,
                         struct pe_gemm_batch *batch, pe_error *err) {
     if (!args) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: no arguments");
@@ -214,13 +207,14 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
     pe_tensor from_pack;
     pe_status status;
     if (args->packed) {
-        if ((status = open_packed(ctx, args, &from_pack, err))) return status;
+        if (b) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: b and packed are given, one is needed");
+        if ((status = pe_gemm_open_pack(ctx, args->packed, &from_pack, err))) return status;
         b = &from_pack;
     }
-    if ((status = check_operand(a, "a", 2, err))) return status;
-    if ((status = check_operand(b, "b", 2, err))) return status;
-    if ((status = check_operand(c, "c", 2, err))) return status;
-    if (bias && (status = check_operand(bias, "bias", 1, err))) return status;
+    if ((status = check_operand(a, "a", 2, 1, err))) return status;
+    if ((status = check_operand(b, "b", 2, 1, err))) return status;
+    if ((status = check_operand(c, "c", 2, 0, err))) return status;
+    if (bias && (status = check_operand(bias, "bias", 1, 0, err))) return status;
     if (bias && bias->ndim != 1)
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: bias must have 1 axis, has %d", (int)bias->ndim);
     if (residual && (status = check_residual(residual, c, err))) return status;
@@ -233,12 +227,14 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
     if (bias && (status = check_apart(c, bias, "bias", err))) return status;
 
     int ra = a->ndim - 2, rb = b->ndim - 2, rc = c->ndim - 2;
+    int64_t a_size = (int64_t)pe_dtype_size(a->dtype), b_size = (int64_t)pe_dtype_size(b->dtype);
     *g = (struct pe_gemm_problem){
         .m = a->shape[ra], .k = a->shape[ra + 1], .n = b->shape[rb + 1],
         .a = a->data, .b = b->data, .c = c->data, .bias = bias ? bias->data : NULL,
         .residual = residual ? residual->data : NULL, .packed = args->packed ? b->data : NULL,
-        .a_i = a->strides[ra] / 4, .a_p = a->strides[ra + 1] / 4,
-        .b_p = b->strides[rb] / 4, .b_j = b->strides[rb + 1] / 4,
+        .a_half = a->dtype == PE_BFLOAT16, .b_half = b->dtype == PE_BFLOAT16,
+        .a_i = a->strides[ra] / a_size, .a_p = a->strides[ra + 1] / a_size,
+        .b_p = b->strides[rb] / b_size, .b_j = b->strides[rb + 1] / b_size,
         .c_i = c->strides[rc] / 4, .c_j = c->strides[rc + 1] / 4,
         .bias_i = 0, .bias_j = bias ? bias->strides[0] / 4 : 0,
         .residual_i = residual ? residual->strides[rc] / 4 : 0,

@@ -35,8 +35,8 @@ static void settle_strides(struct pe_gemm_problem *g) {
 static struct pe_gemm_problem exchanged(const struct pe_gemm_problem *g) {
     struct pe_gemm_problem t = *g;
     t.m = g->n, t.n = g->m;
-    t.a = g->b, t.a_i = g->b_j, t.a_p = g->b_p;
-    t.b = g->a, t.b_p = g->a_p, t.b_j = g->a_i;
+    t.a = g->b, t.a_i = g->b_j, t.a_p = g->b_p, t.a_half = g->b_half;
+    t.b = g->a, t.b_p = g->a_p, t.b_j = g->a_i, t.b_half = g->a_half;
     t.c_i = g->c_j, t.c_j = g->c_i;
     t.bias_i = g->bias_j, t.bias_j = g->bias_i;
     t.residual_i = g->residual_j, t.residual_j = g->residual_i;
@@ -47,7 +47,7 @@ static struct pe_gemm_problem exchanged(const struct pe_gemm_problem *g) {
  * is repeated often enough and its rows lie far apart: each is a page of its own, and rows a power of two
  * apart evict each other from the caches. */
 static int wants_copied_a(const struct pe_gemm_problem *g) {
-    if (g->a_i != 1 && g->a_p != 1) return 1;
+    if (g->a_half || (g->a_i != 1 && g->a_p != 1)) return 1;
     int64_t apart = g->a_p == 1 ? g->a_i : g->a_p;
     return g->n > 256 && g->m > PE_GEMM_FEW_ROWS && (apart < 0 ? -apart : apart) > 512;
 }
@@ -75,7 +75,7 @@ static size_t l2_bytes(void) {
  * its block stays in L1 (24 KB); one tile of rows uses it once. */
 static int64_t block_depth(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan, int64_t mr) {
     int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, 384);
-    if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS) most = g->m > mr || plan->b == PE_GEMM_OWN ? 6144 / plan->nr : g->k;
+    if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS) most = g->m > mr || plan->b_floats ? 6144 / plan->nr : g->k;
     return equal_part(g->k, max64(most, 48), 8);
 }
 
@@ -108,15 +108,18 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     if (!g->packed && wants_packed_b(g, lanes))
         plan->b = g->m > 64 && (double)g->k * (double)g->n > 16384 ? PE_GEMM_SHARED : PE_GEMM_OWN;
     if (g->packed) plan->b = PE_GEMM_GIVEN;
+    if (g->b_half) plan->b = PE_GEMM_WIDENED;
+    plan->b_floats = plan->b == PE_GEMM_OWN || plan->b == PE_GEMM_WIDENED; /* its size follows */
     plan->own_c = g->c_j != 1;
-    plan->copy_a &= !plan->own_c || (g->a_i != 1 && g->a_p != 1);
+    plan->copy_a &= !plan->own_c || g->a_half || (g->a_i != 1 && g->a_p != 1);
     plan->panels_first = plan->own_c || (g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a);
     plan->kc = block_depth(g, plan, kernels->rows[widest - 1]);
     cut_tasks(g, plan, lanes);
     plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
     if (plan->own_c) plan->c_floats = (size_t)(plan->rows * plan->nr);
     if (plan->copy_a) plan->a_floats = (size_t)(parts(plan->rows, 16) * 16 * plan->kc);
-    if (plan->b == PE_GEMM_OWN) plan->b_floats = (size_t)(plan->nr * plan->kc);
+    if (plan->b_floats) plan->b_floats = (size_t)(plan->nr * plan->kc);
+    if (plan->b == PE_GEMM_WIDENED && !g->packed) plan->wide_floats = (size_t)(plan->nr * plan->kc);
     if (plan->b == PE_GEMM_SHARED) plan->shared_floats = (size_t)(parts(g->n, lanes) * lanes * g->k);
 }
 
@@ -130,7 +133,8 @@ void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem 
     if (exchange) *g = other;
     *plan = (struct pe_gemm_plan){ .path = PE_GEMM_TILES, .exchanged = exchange, .tasks = 1,
                                    .nanoseconds = (exchange ? fmas_other : fmas) * FMA_NS };
-    if (g->m == 1 && g->b_j == 1 && g->c_j == 1 && !g->packed && !g->residual) {
+    if (g->m == 1 && g->b_j == 1 && g->c_j == 1 && !g->packed && !g->residual && !g->a_half &&
+        !g->b_half) {
         plan->path = PE_GEMM_ROW;
         plan->nr = equal_part(g->n, max64(256, 65536 / max64(g->k, 1)), 64);
         plan->tasks = parts(g->n, plan->nr);

@@ -8,13 +8,20 @@
  * bias at bias + i*bias_i + j*bias_j, where one of the two is 0. */
 struct pe_gemm_problem {
     int64_t m, n, k;
-    const float *a, *b, *bias, *residual;
-    const float *packed; /* panels made by pe_pack (then b is not read), or NULL */
+    const void *a, *b;   /* float32, or bfloat16 where a_half, b_half is set */
+    const void *packed;  /* panels made by pe_pack, of b's type (then b is not read), or NULL */
+    const float *bias, *residual;
     float *c;
+    int a_half, b_half;
     int64_t a_i, a_p, b_p, b_j, c_i, c_j, bias_i, bias_j, residual_i, residual_j;
     const float *scale;
     int activation, accumulate;
 };
+
+/* p moved on by so many elements of float32 or, where half is set, bfloat16. */
+static inline const void *pe_gemm_at(const void *p, int64_t elements, int half) {
+    return (const char *)p + elements * (half ? 2 : 4);
+}
 
 /* The batch: `count` products; axis d adds index * stride to the operands' addresses. */
 struct pe_gemm_batch {
@@ -34,7 +41,8 @@ enum pe_gemm_b {
     PE_GEMM_IN_PLACE,
     PE_GEMM_OWN,    /* each task packs the panel it is about to use, in its own memory */
     PE_GEMM_SHARED, /* packed whole, by all threads, before the tasks begin */
-    PE_GEMM_GIVEN   /* the caller's, by pe_pack */
+    PE_GEMM_GIVEN,  /* the caller's, by pe_pack */
+    PE_GEMM_WIDENED /* each task widens the panel it is about to use, from the caller's pack or from b */
 };
 
 /* Tasks are rectangles of c. Each runs all of k and knows nothing of the others, so nobody waits. The rows
@@ -56,17 +64,18 @@ struct pe_gemm_plan {
     int64_t cuts[2];          /* tasks of one block */
     int64_t tasks;            /* of one product of the batch */
     size_t a_floats, b_floats, c_floats; /* of a task's own memory */
+    size_t wide_floats;       /* of b's panel widened before it is packed */
     size_t shared_floats;     /* of the packed b */
 };
 
 pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gemm_problem *problem,
                         struct pe_gemm_batch *batch, pe_error *err);
 
-/* gemm_pack.c: the panels in a pack, its k and n; NULL with a refusal in err if it is none of this process. */
-const float *pe_gemm_open_pack(pe_context *ctx, const void *packed, int64_t *k, int64_t *n, pe_error *err);
+/* gemm_pack.c: the panels in a pack as a matrix (k, n); a refusal if it is none of this process. */
+pe_status pe_gemm_open_pack(pe_context *ctx, const void *packed, pe_tensor *b, pe_error *err);
 
-/* All of the problem's b into panels of nr columns, by so many threads. */
-void pe_gemm_pack_panels(pe_context *ctx, const struct pe_gemm_problem *problem, int64_t nr, float *to,
+/* All of the problem's b into panels of nr columns, in b's type, by so many threads. */
+void pe_gemm_pack_panels(pe_context *ctx, const struct pe_gemm_problem *problem, int64_t nr, void *to,
                          int threads);
 
 /* May exchange the roles of a and b in the problem (c^T = b^T a^T). */

@@ -190,8 +190,9 @@ PE_API pe_status pe_argmax(pe_context *, const pe_argmax_args *, pe_error *);
  * The chain over k is sequential and starts at +0 (at c when accumulate is set); each of the steps
  * after it rounds on its own, and those not asked for are left out. a (..,m,k), b (..,k,n), c (..,m,n),
  * bias (n) or NULL, residual c's shape or NULL, scale one number or NULL; any strides; c overlaps
- * nothing. activation: a one-input elementwise op. packed: a weight (k, n) laid out by pe_pack, in
- * place of b, which then is NULL; the bits are the same. */
+ * nothing. All are float32; a and b may be bfloat16, which is widened: products and sums are float32.
+ * activation: a one-input elementwise op. packed: a weight (k, n) laid out by pe_pack, in place of b,
+ * which then is NULL; the bits are the same. */
 typedef struct pe_gemm_args {
     const pe_tensor *a, *b, *bias, *c;
     int activation;
@@ -202,7 +203,7 @@ typedef struct pe_gemm_args {
 } pe_gemm_args;
 PE_API pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *);
 
-/* Lays b (k, n), float32, any strides, out as products read it: done once for a weight that is used many
+/* Lays b (k, n), float32 or bfloat16 (which it stays), any strides, out as products read it: done once for a weight that is used many
  * times. packed: pe_pack_bytes(..) bytes of the caller's on a boundary of 64. A pack belongs to the
  * level of this process; one of another level is refused. */
 typedef struct pe_pack_args {

@@ -4,6 +4,7 @@
 #define PE_KERNELS_GEMM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Upper bounds over all levels: vectors side by side in a tile, floats of a whole tile. */
 #define PE_GEMM_MAX_VECTORS 4
@@ -44,6 +45,9 @@ struct pe_gemm_kernels {
     /* to[i*to_row + j] = from[i*from_row + j*from_column], i < rows, j < columns. No overlap. */
     void (*copy)(float *to, ptrdiff_t to_row, const float *from, ptrdiff_t from_row, ptrdiff_t from_column,
                  size_t rows, size_t columns);
+    /* copy's equation, from bfloat16 (the upper half of a float32). */
+    void (*widen)(float *to, ptrdiff_t to_row, const uint16_t *from, ptrdiff_t from_row, ptrdiff_t from_column,
+                  size_t rows, size_t columns);
     /* tile[i*tile_row + j] += from[i*from_row + j*from_column], i < rows, j < columns: bias, residual. */
     void (*add)(float *tile, ptrdiff_t tile_row, const float *from, ptrdiff_t from_row, ptrdiff_t from_column,
                 size_t rows, size_t columns);

@@ -10,6 +10,7 @@
  *   v_store_n(p, x, n)  writes the first n < VL lanes only
  *   v_set(s) v_seti(s)  every lane s
  *   v_loadi v_storei    int32, any alignment
+ *   v_load_bf16(p)      VL bfloat16 (each the upper half of a float32), widened
  *   v_load_mask(p)      VL bytes: lane -1 where the byte is not 0
  *   v_store_mask(p, m)  VL bytes: 1 where the lane is -1, else 0
  *   v_fma(a, b, c)      a*b + c in one rounding (generic: two roundings)
@@ -48,11 +49,15 @@ typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
 /* the same for memory of any alignment, which may alias anything */
 typedef float vf_mem __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+typedef uint16_t vh_mem __attribute__((vector_size(2 * VL), aligned(2), may_alias));
 typedef int32_t vi_mem __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 
 PE_INLINE vf v_load(const float *p) { return *(const vf_mem *)p; }
 PE_INLINE void v_store(float *p, vf x) { *(vf_mem *)p = x; }
 PE_INLINE vi v_loadi(const int32_t *p) { return *(const vi_mem *)p; }
+PE_INLINE vf v_load_bf16(const uint16_t *p) {
+    return (vf)(__builtin_convertvector(*(const vh_mem *)p, vi) << 16);
+}
 PE_INLINE void v_storei(int32_t *p, vi x) { *(vi_mem *)p = x; }
 /* x - 0 and not 0 + x: subtraction of +0 keeps -0 */
 PE_INLINE vf v_set(float s) { return s - (vf){0}; }

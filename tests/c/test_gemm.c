@@ -1,79 +1,7 @@
 /* The product against its definition: the chain over k in its order, bit for bit at every level and
  * for any strides, blocks, batch and threads; against float64 within k eps sum |a||b|; between guard
  * pages; and what it refuses. The level is the one in use: PYENGINE_ISA lowers it. */
-#include "../../csrc/internal.h"
-#include "check.h"
-
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-static pe_context *ctx;
-static int two_roundings; /* the generic level multiplies, then adds */
-static uint32_t state = 12345;
-
-static uint32_t draw(uint32_t below) {
-    state = state * 1664525u + 1013904223u;
-    return (uint32_t)(((uint64_t)state * below) >> 32);
-}
-static float draw_float(void) { return ((float)draw(1u << 24) - 8388608.0f) / 4194304.0f; }
-
-/* ---- operands that touch an unreadable page ---- */
-
-enum layout { ROWS, COLUMNS, WIDE_ROWS, WIDE_COLUMNS, UPWARDS, BACKWARDS, EVERY_OTHER, LAYOUTS };
-
-struct operand {
-    pe_tensor t;
-    char *map;
-    size_t bytes;
-};
-
-/* A matrix whose last (or first, when at_start is set) byte touches a page without access. */
-static struct operand make_matrix(int64_t rows, int64_t columns, enum layout layout, int at_start) {
-    int64_t step_i = columns, step_j = 1;
-    if (layout == COLUMNS) step_i = 1, step_j = rows;
-    if (layout == WIDE_ROWS) step_i = columns + 3;
-    if (layout == WIDE_COLUMNS) step_i = 1, step_j = rows + 5;
-    if (layout == UPWARDS) step_i = -columns;
-    if (layout == BACKWARDS) step_i = -columns - 1, step_j = -1;
-    if (layout == EVERY_OTHER) step_i = 3 * columns, step_j = 3;
-    int64_t reach_i = rows ? (rows - 1) * step_i : 0, reach_j = columns ? (columns - 1) * step_j : 0;
-    size_t span = (size_t)(llabs(reach_i) + llabs(reach_j) + 1) * sizeof(float);
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), inside = (span + page - 1) / page * page;
-    struct operand o = { .bytes = inside + 2 * page };
-    o.map = mmap(NULL, o.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    mprotect(o.map + page, inside, PROT_READ | PROT_WRITE);
-    float *low = (float *)(o.map + page + (at_start ? 0 : inside - span));
-    for (size_t x = 0; x < span / sizeof(float); x++) low[x] = draw_float();
-    if (reach_i < 0) low -= reach_i;
-    if (reach_j < 0) low -= reach_j;
-    o.t = (pe_tensor){ low, PE_FLOAT32, 2, { rows, columns }, { step_i * 4, step_j * 4 } };
-    return o;
-}
-static void drop(struct operand *o) { munmap(o->map, o->bytes); }
-
-static float *at(const pe_tensor *t, int64_t i, int64_t j) {
-    return (float *)((char *)t->data + i * t->strides[t->ndim - 2] + j * t->strides[t->ndim - 1]);
-}
-static int same(float x, float y) { return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y)); }
-
-/* ---- the definition ---- */
-
-static float chain(const pe_tensor *a, const pe_tensor *b, int64_t i, int64_t j, float start) {
-    int64_t k = a->shape[a->ndim - 1];
-    float s = start;
-    for (int64_t p = 0; p < k; p++) {
-        if (two_roundings) {
-            volatile float product = *at(a, i, p) * *at(b, p, j);
-            s = product + s;
-        } else {
-            s = fmaf(*at(a, i, p), *at(b, p, j), s);
-        }
-    }
-    return s;
-}
+#include "operands.h"
 
 static int near_float64(const pe_tensor *a, const pe_tensor *b, int64_t i, int64_t j, float got) {
     double sum = 0, size = 0;
@@ -107,7 +35,7 @@ static void check_product(const pe_tensor *a, const pe_tensor *b, const pe_tenso
 static pe_status multiply(const pe_tensor *a, const pe_tensor *b, const pe_tensor *bias, const pe_tensor *c,
                           int activation, int accumulate) {
     pe_error err = { 0 };
-    pe_gemm_args args = { a, b, bias, c, activation, accumulate };
+    pe_gemm_args args = { .a = a, .b = b, .bias = bias, .c = c, .activation = activation, .accumulate = accumulate };
     pe_status status = pe_gemm(ctx, &args, &err);
     if (status) fprintf(stderr, "%s\n", err.message);
     return status;
@@ -125,8 +53,6 @@ static void one_shape(int64_t m, int64_t n, int64_t k, enum layout la, enum layo
     free(before);
     drop(&a), drop(&b), drop(&c);
 }
-
-static enum layout any_layout(void) { return (enum layout)draw(LAYOUTS); }
 
 static void test_small_shapes(void) {
     for (int round = 0; round < 1500; round++)
@@ -316,7 +242,7 @@ static void test_refusals(void) {
     const pe_tensor b = { space + 50, PE_FLOAT32, 2, { 4, 5 }, { 20, 4 } };
     const pe_tensor c = { space + 100, PE_FLOAT32, 2, { 3, 5 }, { 20, 4 } };
     const pe_tensor bias = { space + 150, PE_FLOAT32, 1, { 5 }, { 4 } };
-    const pe_gemm_args good = { &a, &b, &bias, &c, PE_NO_ACTIVATION, 0 };
+    const pe_gemm_args good = { .a = &a, .b = &b, .bias = &bias, .c = &c, .activation = PE_NO_ACTIVATION };
     CHECK(pe_gemm(ctx, &good, NULL) == PE_OK);
     pe_gemm_args bad = good;
     pe_tensor t;
@@ -355,10 +281,11 @@ static void test_refusals(void) {
     pe_tensor batch_a = { space, PE_FLOAT32, 3, { 2, 3, 4 }, { 48, 16, 4 } };
     pe_tensor batch_b = { space + 50, PE_FLOAT32, 3, { 3, 4, 5 }, { 80, 20, 4 } };
     pe_tensor batch_c = { space + 150, PE_FLOAT32, 3, { 2, 3, 5 }, { 60, 20, 4 } };
-    refused(&(pe_gemm_args){ &batch_a, &batch_b, NULL, &batch_c, -1, 0 }, PE_ERR_SHAPE, "broadcast");
-    refused(&(pe_gemm_args){ &batch_a, &b, NULL, &c, -1, 0 }, PE_ERR_SHAPE, "axes");
+    refused(&(pe_gemm_args){ .a = &batch_a, .b = &batch_b, .c = &batch_c, .activation = -1 }, PE_ERR_SHAPE,
+            "broadcast");
+    refused(&(pe_gemm_args){ .a = &batch_a, .b = &b, .c = &c, .activation = -1 }, PE_ERR_SHAPE, "axes");
     pe_tensor cut = { space, PE_FLOAT32, 3, { 1, 3, 5 }, { 60, 20, 4 } };
-    refused(&(pe_gemm_args){ &batch_a, &b, NULL, &cut, -1, 0 }, PE_ERR_SHAPE, "axis 0");
+    refused(&(pe_gemm_args){ .a = &batch_a, .b = &b, .c = &cut, .activation = -1 }, PE_ERR_SHAPE, "axis 0");
 }
 
 static void test_empty(void) {
@@ -378,10 +305,7 @@ static void test_empty(void) {
 }
 
 int main(void) {
-    pe_machine machine;
-    pe_machine_info(&machine);
-    two_roundings = strcmp(machine.isa, "generic") == 0;
-    ctx = pe_default_context();
+    prepare();
     test_small_shapes();
     test_boundaries();
     test_threads();

@@ -203,9 +203,9 @@ typedef struct pe_gemm_args {
 } pe_gemm_args;
 PE_API pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *);
 
-/* Lays b (k, n), float32 or bfloat16 (which it stays), any strides, out as products read it: done once for a weight that is used many
- * times. packed: pe_pack_bytes(..) bytes of the caller's on a boundary of 64. A pack belongs to the
- * level of this process; one of another level is refused. */
+/* Lays b (k, n), float32 or bfloat16 (which it stays), any strides, out as products read it: done once for
+ * a weight that is used many times. packed: pe_pack_bytes(..) bytes of the caller's on a boundary of 64.
+ * A pack belongs to the level of this process; one of another level is refused. */
 typedef struct pe_pack_args {
     const pe_tensor *b;
     void *packed;

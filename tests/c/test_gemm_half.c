@@ -55,10 +55,12 @@ static void *pack(const pe_tensor *b) {
     return args.packed;
 }
 
-static void one_shape(int64_t m, int64_t n, int64_t k, enum layout la, enum layout lb, enum layout lc, int accumulate) {
+static void one_shape(int64_t m, int64_t n, int64_t k, enum layout la, enum layout lb, enum layout lc,
+                      int accumulate) {
     struct operand a = make_matrix(m, k, la, 0), b = make_matrix(k, n, lb, 0);
     struct operand half_a = make_half(&a, (int)draw(2)), half_b = make_half(&b, (int)draw(2));
-    struct operand c = make_matrix(m, n, lc, 0), expected = make_matrix(m, n, lc, 0), start = make_matrix(m, n, ROWS, 0);
+    struct operand c = make_matrix(m, n, lc, 0), expected = make_matrix(m, n, lc, 0);
+    struct operand start = make_matrix(m, n, ROWS, 0);
     const pe_tensor *pairs[3][2] = { { &half_a.t, &half_b.t }, { &half_a.t, &b.t }, { &a.t, &half_b.t } };
     pe_copy_args reset = { &start.t, &expected.t };
     CHECK(pe_copy(ctx, &reset, NULL) == PE_OK);

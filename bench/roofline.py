@@ -4,8 +4,6 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-MARKS = "osD^vP*X"
-
 
 def require_matplotlib() -> None:
     if importlib.util.find_spec("matplotlib") is None:
@@ -14,12 +12,13 @@ def require_matplotlib() -> None:
 
 def draw(
     path: Path, title: str, peaks: Mapping[str, float], slopes: Mapping[str, float],
-    series: Mapping[str, Sequence[tuple[float, float]]],
+    series: Mapping[tuple[str, str], Sequence[tuple[float, float]]],
 ) -> None:  # fmt: skip
     """Writes the picture to `path`.
 
-    peaks: Gop/s by kind of arithmetic; slopes: GB/s by cache; series: by name points of (operations a byte, Gop/s).
-    The roofs meet where the fastest arithmetic and each cache's bandwidth do.
+    peaks: Gop/s by kind of arithmetic; slopes: GB/s by cache; series: by (who, kind of case) points of (operations a
+    byte, Gop/s). A kind has one colour, each who one mark. The roofs meet where the fastest arithmetic and each
+    cache's bandwidth do.
     """
     require_matplotlib()
     from matplotlib.figure import Figure  # no pyplot: it would ask for a display
@@ -35,10 +34,12 @@ def draw(
     for name, slope in slopes.items():
         end = top / slope
         axes.plot([left, end], [left * slope, top], color="tab:gray", linewidth=1)
-        axes.annotate(f"{name} {slope:.0f} GB/s", (left, left * slope), fontsize=9, color="tab:gray", va="bottom")
-    for i, (name, points) in enumerate(series.items()):
-        xs, ys = zip(*points, strict=True) if points else ((), ())
-        axes.plot(xs, ys, MARKS[i % len(MARKS)], label=name, alpha=0.75, markersize=6 if i % 2 == 0 else 5)
+        axes.annotate(f" {name} {slope:.0f} GB/s", (left, left * slope), fontsize=9, color="tab:gray", va="top")
+    whos, kinds = (list(dict.fromkeys(key[i] for key in series)) for i in (0, 1))
+    for (who, kind), points in series.items():
+        colour, hollow = f"C{kinds.index(kind) % 10}", whos.index(who) > 0
+        axes.plot(*zip(*points, strict=True), "^" if hollow else "o", label=f"{who}: {kind}", color=colour,
+                  markerfacecolor="none" if hollow else colour)  # fmt: skip
     axes.set_xlim(left, right)
     axes.grid(True, which="major", alpha=0.3)
     if series:

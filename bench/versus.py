@@ -16,6 +16,7 @@ import argparse
 import statistics
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench import docs, rivals, roofline, summary
@@ -42,10 +43,11 @@ def parse(suite: str, arguments: list[str]) -> argparse.Namespace:
 
 def about_rivals(contest: Field) -> None:
     """Adds the code path that MKL and oneDNN name to what torch says of itself."""
-    for participant in contest.participants:
-        if participant.setting.engine in ("torch", "zentorch"):
-            said = rivals.code_path(participant.setting)
-            participant.about["path"] = "; ".join(filter(None, [participant.about["path"], said]))
+    asked = [p for p in contest.participants if p.setting.engine in ("torch", "zentorch")]
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(rivals.code_path, [participant.setting for participant in asked]))
+    for participant, said in zip(asked, answers, strict=True):
+        participant.about["path"] = "; ".join(filter(None, [participant.about["path"], said]))
 
 
 def show_participants(contest: Field) -> None:
@@ -62,7 +64,7 @@ def picture(path: Path, outcomes: list[Outcome], limits: MachineLimits, title: s
     """Cases by intensity: this engine's and the best rival's points."""
     peaks: dict[str, list[float]] = {}
     slopes: dict[str, list[float]] = {}
-    series: dict[str, list[tuple[float, float]]] = {}
+    series: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for outcome in outcomes:
         case = outcome.case
         for name, (median, _) in outcome.rates.items():
@@ -72,7 +74,7 @@ def picture(path: Path, outcomes: list[Outcome], limits: MachineLimits, title: s
         for who, took in (("pyengine", us), ("best rival", best[1] if best else None)):
             if took is not None:
                 point = case.operations / case.moved, case.operations / took * 1e-3
-                series.setdefault(f"{who}: {case.kind}", []).append(point)
+                series.setdefault((who, case.kind), []).append(point)
     medians = [{key: statistics.median(values) for key, values in group.items()} for group in (peaks, slopes)]
     roofline.draw(path, title, *medians, series)
 
@@ -98,6 +100,7 @@ def run(suite: str, arguments: list[str]) -> int:
             print_table(*(own_rows(outcomes) if suite == "kernels" else summary.table(outcomes, contest)))
             if suite != "kernels":
                 print("\n" + "\n".join(summary.lines(outcomes)))
+                print("\n".join(f"failed: {who}: {what}" for who, what in contest.failures.items()))
             save_json(options.json, as_json(outcomes, contest))
             if options.plot:
                 picture(options.plot, outcomes, limits, f"python -m bench {suite}: {level}, {options.threads} threads")

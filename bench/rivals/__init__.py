@@ -110,7 +110,8 @@ def code_path(setting: Setting) -> str:
     for line in run.stdout.splitlines():
         if line.startswith("MKL_VERBOSE oneMKL"):
             version, _, rest = line.removeprefix("MKL_VERBOSE ").partition(" Product build")
-            said.append(f"{version}: {rest.partition('architecture ')[2].partition(',')[0].partition(' enabled')[0]}")
+            chosen = rest.partition("architecture ")[2].partition(",")[0].partition(" with support")[0]
+            said.append(f"{version}: {chosen}")
         if "info,cpu,isa:" in line:
             said.append(f"oneDNN: {line.partition('isa:')[2]}")
     return "; ".join(said)

@@ -92,8 +92,8 @@ def mlp_train(p, make):
         return loss, (jax.tree.map(moved, layers, m, v), m, v, t)
 
     layers = [tuple(map(jax.device_put, pair)) for pair in make.layers(p)]
-    zeros = jax.tree.map(jnp.zeros_like, layers)
-    held = {"state": (layers,) if p["optimizer"] == "sgd" else (layers, zeros, zeros, jnp.float32(0))}
+    m, v = (jax.tree.map(jnp.zeros_like, layers) for _ in range(2))
+    held = {"state": (layers,) if p["optimizer"] == "sgd" else (layers, m, v, jnp.float32(0))}
     step = jax.jit(sgd if p["optimizer"] == "sgd" else adam, donate_argnums=0)
 
     def call():

@@ -81,7 +81,7 @@ def as_json(outcomes: list[Outcome], contest: Field) -> dict:
     for outcome in outcomes:
         times = {}
         for (label, variant), sample in outcome.samples.items():
-            found = shares(outcome, sample.median, best)
+            found = shares(outcome, sample.median, best, label)
             times[f"{label} {variant}".strip()] = {
                 "median": sample.median, "best": sample.best, "spread": sample.spread,
                 **(dict(zip(("share", "share of best", "bound by"), found, strict=True)) if found else {}),

@@ -3,7 +3,7 @@
 It runs in other people's environments, so it needs nothing but NumPy and the adapter's own engine. Each line in is a
 JSON object, each answer one line:
 
-    {"do": "build", "name": ..., "kind": ..., "params": {...}}  ->  {"built": {VARIANT: sample of the result}, "failed": [...]}
+    {"do": "build", "name": ..., "kind": ..., "params": {...}}  ->  {"built": {VARIANT: sample of the result}, ...}
     {"do": "run", "name": ..., "variant": ..., "repeats": N}    ->  {"seconds": S}, S for all N
     {"do": "drop", "name": ...}                                 ->  {}
 
@@ -14,10 +14,13 @@ returns {VARIANT: [calls without arguments]}; the calls of one variant take turn
 `make` is Make below: every participant computes on the same numbers.
 """
 
+import contextlib
+import ctypes
 import importlib.util
 import itertools
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,23 +30,27 @@ WARM = 2  # calls before the clock, after the others have had the caches; long c
 
 
 class Make:
-    """Arrays that are the same in every process, aligned as an allocator for vectors would."""
+    """Arrays that are the same in every process."""
 
     def __init__(self):
         import numpy
 
         self.np = numpy
+        self.weights = (None, [])  # of the last case: the next often differs in its rows alone
 
     def array(self, *shape, seed=0):
         """Uniform in -0.5 to 0.5, float32."""
-        np = self.np
-        size = int(np.prod(shape))
-        raw = np.empty(4 * size + 64, np.uint8)
-        start = -raw.ctypes.data % 64
-        out = raw[start : start + 4 * size].view(np.float32)
-        np.random.default_rng(seed).random(size, np.float32, out)
+        out = self.aligned(*shape)
+        self.np.random.default_rng(seed).random(shape, self.np.float32, out)
         out -= 0.5
-        return out.reshape(shape)
+        return out
+
+    def aligned(self, *shape):
+        """Memory as an allocator for vectors would give it."""
+        size = 4 * int(self.np.prod(shape))
+        raw = self.np.empty(size + 64, self.np.uint8)
+        start = -raw.ctypes.data % 64
+        return raw[start : start + size].view(self.np.float32).reshape(shape)
 
     def operands(self, p):
         """a and b of a product: (batch,) m x k and k x n, one of them a transposed view if p says so."""
@@ -59,10 +66,14 @@ class Make:
 
     def linear(self, p):
         """x, the weights (out, in) to take turns, and the bias."""
-        weights = [self.array(p["n"], p["k"], seed=2)]
-        for i in range(1, p["weights"]):
-            weights.append(self.array(1, seed=i) + weights[0])
-        return self.array(p["rows"], p["k"], seed=1), weights, self.array(p["n"], seed=3)
+        key = p["n"], p["k"], p["weights"]
+        if self.weights[0] != key:
+            weights = [self.array(p["n"], p["k"], seed=2)]
+            for i in range(1, p["weights"]):
+                weights.append(self.aligned(p["n"], p["k"]))
+                self.np.add(weights[0], self.array(1, seed=i), out=weights[-1])
+            self.weights = key, weights
+        return self.array(p["rows"], p["k"], seed=1), self.weights[1], self.array(p["n"], seed=3)
 
     def layers(self, p):
         """[(weight, bias)] of a network, small enough that activations stay near 1."""
@@ -149,7 +160,15 @@ def load(path):
     return module
 
 
+def die_with_parent():
+    """A worker is mostly stopped: if the suite is killed, it must not stay so for ever (Linux; elsewhere it ends when
+    it is next asked)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+
+
 def main(adapter, threads, tuned):
+    die_with_parent()
     # what engines print must not get between the answers
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

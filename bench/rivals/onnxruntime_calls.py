@@ -8,6 +8,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 THREADS, TUNED = 1, False
+OWN_OPERATIONS = "com.microsoft"
 ort.set_default_logger_severity(3)
 
 
@@ -26,15 +27,18 @@ def to_numpy(result):
     return result[0] if isinstance(result, list) else result.numpy()
 
 
-def session(nodes, inputs, constants):
-    """Calls of a graph from `inputs` to "y"; an input that is None is left out of the feed."""
+def session(nodes, inputs, constants, y=np.float32):
+    """A call of the graph from `inputs` to "y", of this type."""
+    def described(name, dtype, shape):
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+
     graph = helper.make_graph(
         nodes, "g",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape) for name, value in inputs.items()],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [described(name, value.dtype, value.shape) for name, value in inputs.items()], [described("y", y, None)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid(OWN_OPERATIONS, 1)]
+    model = helper.make_model(graph, opset_imports=versions, ir_version=9)
     options = ort.SessionOptions()
     options.use_per_session_threads = False
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -47,7 +51,7 @@ def session(nodes, inputs, constants):
     for name, value in inputs.items():
         binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value))
     shape = made.run(None, inputs)[0].shape
-    out = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32)
+    out = ort.OrtValue.ortvalue_from_shape_and_type(shape, y)
     binding.bind_ortvalue_output("y", out)
 
     def call():
@@ -82,7 +86,8 @@ def linear(p, make):
 
 
 def linear_int8(p, make):
-    x, (weight,), bias = make.linear(p)
+    x, weights, bias = make.linear(p)
+    weight = weights[0]  # they are alike: each session holds its own
     scale = (np.abs(weight).max(1) / 127).astype(np.float32)
     quantized = np.ascontiguousarray(np.rint(weight / scale[:, None]).astype(np.int8).T)
     nodes = [
@@ -93,7 +98,30 @@ def linear_int8(p, make):
         helper.make_node("Mul", ["f", "scale"], ["m"]),
         helper.make_node("Add", ["m", "c"], ["y"]),
     ]
-    return {"": [session(nodes, {"x": x}, {"w": quantized, "ws": scale, "c": bias})]}
+    return {"": [session(nodes, {"x": x}, {"w": quantized, "ws": scale, "c": bias}) for _ in weights]}
+
+
+def matmul_int8(p, make):
+    a, b = make.integers(p)
+    nodes = [helper.make_node("MatMulInteger", ["a", "b"], ["y"])]
+    return {"": [session(nodes, {"a": a.view(np.uint8)}, {"b": b}, np.int32)]}
+
+
+def linear_int4(p, make):
+    """MatMulNBits: symmetric, 8 is the zero. At its best it may round x to int8 (accuracy_level 4)."""
+    x, weights, bias = make.linear(p)
+    n, k, group = p["n"], p["k"], p["group"]
+    parts = weights[0].reshape(n, k // group, group)
+    scale = np.abs(parts).max(2) / 7
+    q = (np.rint(parts / scale[..., None]) + 8).clip(0, 15).astype(np.uint8)
+    constants = {"b": q[..., ::2] | q[..., 1::2] << 4, "s": scale.astype(np.float32).reshape(-1), "c": bias}
+
+    def call(level):
+        nodes = [helper.make_node("MatMulNBits", ["x", "b", "s", "", "", "c"], ["y"], domain=OWN_OPERATIONS, K=k, N=n,
+                                  bits=4, block_size=group, accuracy_level=level)]  # fmt: skip
+        return [session(nodes, {"x": x}, constants) for _ in weights]
+
+    return {"": call(1), "int8": call(4)} if TUNED else {"": call(0)}
 
 
 def mlp_infer(p, make):
@@ -109,4 +137,7 @@ def mlp_infer(p, make):
     return {"": [session(nodes, {"x": make.images(p)}, constants)]}
 
 
-BUILDERS = {"matmul": matmul, "linear": linear, "linear_int8": linear_int8, "mlp_infer": mlp_infer}
+BUILDERS = {
+    "matmul": matmul, "linear": linear, "linear_int8": linear_int8, "linear_int4": linear_int4,
+    "matmul_int8": matmul_int8, "mlp_infer": mlp_infer,
+}  # fmt: skip

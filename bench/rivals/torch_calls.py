@@ -63,17 +63,21 @@ def linear(p, make):
 
 
 def linear_int8(p, make):
-    x, (weight,), bias = make.linear(p)
+    x, weights, bias = make.linear(p)
     x, calls = torch.from_numpy(x), {}
     for engine in [e for e in ("x86", "onednn") if e in torch.backends.quantized.supported_engines]:
         torch.backends.quantized.engine = engine
-        net = torch.nn.Sequential(linear_layer(torch, weight, bias))
+        net = torch.nn.Sequential(*(linear_layer(torch, weight, bias) for weight in weights))
         net = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, dtype=torch.qint8)
-        layer = net[0]
-        calls["" if engine == "x86" else engine] = [lambda layer=layer: layer(x)]
+        calls["" if engine == "x86" else engine] = [lambda layer=layer: layer(x) for layer in net]
         if not TUNED:
             break
     return calls
+
+
+def matmul_int8(p, make):
+    a, b = map(torch.from_numpy, make.integers(p))
+    return {"": [lambda: torch._int_mm(a, b)]}
 
 
 def mlp_train(p, make):
@@ -112,5 +116,5 @@ def mlp_infer(p, make):
 
 BUILDERS = {
     "matmul": matmul, "matmul_bf16": matmul_bf16, "linear": linear, "linear_int8": linear_int8,
-    "mlp_train": mlp_train, "mlp_infer": mlp_infer,
+    "matmul_int8": matmul_int8, "mlp_train": mlp_train, "mlp_infer": mlp_infer,
 }  # fmt: skip

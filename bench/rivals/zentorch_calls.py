@@ -31,11 +31,13 @@ def linear(p, make):
 
 
 def linear_int8(p, make):
-    x, (weight,), bias = make.linear(p)
-    x, weight, bias = torch.from_numpy(x), torch.from_numpy(weight), torch.from_numpy(bias)
+    x, weights, bias = make.linear(p)
+    x, weight, bias = torch.from_numpy(x), torch.from_numpy(weights[0]), torch.from_numpy(bias)
     scales = weight.abs().amax(1) / 127
-    packed = OPS.zentorch_weight_prepack_for_dynamic_qlinear((weight / scales[:, None]).round().to(torch.int8))
-    return {"packed": [lambda: OPS.zentorch_dynamic_qlinear(x, packed, scales, bias, is_weight_prepacked=True)]}
+    rounded = [(weight / scales[:, None]).round().to(torch.int8) for _ in weights]
+    packed = [OPS.zentorch_weight_prepack_for_dynamic_qlinear(w) for w in rounded]
+    call = OPS.zentorch_dynamic_qlinear
+    return {"packed": [lambda w=w: call(x, w, scales, bias, is_weight_prepacked=True) for w in packed]}
 
 
 def mlp_infer(p, make):

@@ -4,6 +4,7 @@ A kind is built by the function of that name in BUILDERS of every adapter (pyeng
 adapter that has none is left out of the case. So a new row is one Case here and a builder in the adapters that can.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -20,8 +21,11 @@ WEIGHTS = ((384, 1536), (768, 3072), (3072, 768), (4096, 4096), (4096, 11008))
 BATCHED = ((64, 64, 64, 64), (96, 128, 64, 128))
 # m, k, n and which operand is a transposed view (as in y = x W^T, dx = g W, dW = g^T x): one MLP's training step
 STEPS = ((64, 784, 512, "b"), (64, 512, 512, ""), (512, 64, 784, "a"))
-INT8 = ((1, 768, 3072), (1, 4096, 4096), (32, 768, 3072), (32, 4096, 4096), (128, 768, 3072), (128, 4096, 4096))
+INT8 = tuple((rows, k, n) for rows in (1, 32, 128) for k, n in ((768, 3072), (4096, 4096)))
+INT4 = ((1, 768, 3072), (1, 4096, 4096))
+GROUP = 64  # weights of an int4 case that share a scale
 BF16_SQUARES = (256, 1024, 2048)
+INT8_SQUARES = (256, 1024, 2048)
 MLP = (784, 512, 512, 10)
 
 
@@ -57,24 +61,44 @@ def bf16_product(n: int) -> Case:
     return Case(f"bf16 {n}^3", "matmul_bf16", params, "bf16", 2 * n**3, 6 * n * n, 6 * n * n, agree=0.02)
 
 
+def turns(weight: float, l3: int, rotating: bool) -> int:
+    """How many weights of so many bytes a case walks through: one, or more than any cache holds."""
+    total = min(max(ROTATED + 1, 2 * l3), LARGEST_ROTATED)
+    return max(1, math.ceil(total / weight)) if rotating else 1
+
+
 def linear(rows: int, k: int, n: int, l3: int, rotating: bool) -> Case:
     """x W^T + b in inference, the same x against one weight, or against as many as no cache holds."""
-    weight = 4 * k * n
-    total = min(max(ROTATED + 1, 2 * l3), LARGEST_ROTATED)
-    count = max(1, -(-total // weight)) if rotating else 1
-    edge = 4 * rows * (k + n)
-    name = f"linear {rows}x{k}x{n} {'rotating' if rotating else 'warm'}"
+    weight, count, edge = 4 * k * n, turns(4 * k * n, l3, rotating), 4 * rows * (k + n)
     params = {"rows": rows, "k": k, "n": n, "weights": count}
+    name = f"linear {rows}x{k}x{n} {'rotating' if rotating else 'warm'}"
     return Case(name, "linear", params, "fp32", 2 * rows * k * n, weight + edge, count * weight + edge)
 
 
-def int8_linear(rows: int, k: int, n: int) -> Case:
+def int8_linear(rows: int, k: int, n: int, l3: int, rotating: bool) -> Case:
     """The same with a weight of int8 (one scale a column) and x quantized at each call."""
-    edge = 4 * rows * (k + n)
-    params = {"rows": rows, "k": k, "n": n, "weights": 1}
+    weight, count, edge = k * n, turns(k * n, l3, rotating), 4 * rows * (k + n)
+    params = {"rows": rows, "k": k, "n": n, "weights": count, "alike": True}
+    name = f"int8 linear {rows}x{k}x{n} {'rotating' if rotating else 'warm'}"
     # engines choose 7 or 8 bits and scales of their own: what is asked is that they answer the same question
-    return Case(f"int8 linear {rows}x{k}x{n}", "linear_int8", params, "int8", 2 * rows * k * n, k * n + edge,
-                k * n + edge, agree=0.05)  # fmt: skip
+    return Case(name, "linear_int8", params, "int8", 2 * rows * k * n, weight + edge, count * weight + edge,
+                agree=0.05)  # fmt: skip
+
+
+def int4_linear(rows: int, k: int, n: int, l3: int, rotating: bool) -> Case:
+    """The same with a weight of 4 bits in groups, each with a scale, widened on the way; x stays float32."""
+    weight, edge = k * n // 2 + 4 * k * n // GROUP, 4 * rows * (k + n)
+    count = turns(weight, l3, rotating)
+    params = {"rows": rows, "k": k, "n": n, "weights": count, "alike": True, "group": GROUP}
+    name = f"int4 linear {rows}x{k}x{n} {'rotating' if rotating else 'warm'}"
+    return Case(name, "linear_int4", params, "fp32", 2 * rows * k * n, weight + edge, count * weight + edge,
+                agree=0.1)  # fmt: skip
+
+
+def int8_product(n: int) -> Case:
+    """Bytes times bytes, exact in int32."""
+    params = {"m": n, "k": n, "n": n}
+    return Case(f"int8 {n}^3", "matmul_int8", params, "int8", 2 * n**3, 6 * n * n, 6 * n * n, agree=0.0)
 
 
 def mlp(batch: int, optimizer: str) -> Case:
@@ -100,7 +124,10 @@ def kernel_cases(l3: int, full: bool = False) -> list[Case]:
     cases += [product(f"batched {b}x({m}x{k}x{n})", m, k, n, batch=b) for b, m, k, n in BATCHED]
     names = {"b": "x W^T", "": "g W", "a": "g^T x"}
     cases += [product(f"{names[t]} {m}x{k}x{n}", m, k, n, t) for m, k, n, t in STEPS]
-    cases += [int8_linear(*sizes) for sizes in INT8]
+    for rotating in (False, True):
+        cases += [int8_linear(*sizes, l3, rotating) for sizes in INT8 if sizes[0] == 1 or not rotating]
+        cases += [int4_linear(*sizes, l3, rotating) for sizes in INT4]
+    cases += [int8_product(n) for n in INT8_SQUARES]
     return cases + [bf16_product(n) for n in BF16_SQUARES]
 
 

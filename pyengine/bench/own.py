@@ -15,7 +15,7 @@ def about():
 
 
 def to_numpy(result):
-    return result.to(pe.float32).numpy()
+    return (result.to(pe.float32) if result.is_floating_point() else result).numpy()
 
 
 def matmul(p, make):
@@ -40,6 +40,27 @@ def linear(p, make):
     }
 
 
+def matmul_int8(p, make):
+    a, b = make.integers(p)
+    signed, unsigned, b = pe.from_numpy(a), pe.from_numpy(a.view("uint8")), pe.from_numpy(b)
+    return {"": [lambda: pe.int8_matmul(unsigned, b)], "signed": [lambda: pe.int8_matmul(signed, b)]}
+
+
+def quantized(p, make, **how):
+    x, weights, bias = make.linear(p)
+    x, bias = pe.from_numpy(x), pe.from_numpy(bias)
+    rounded = [pe.QuantizedWeight.from_float(pe.from_numpy(w), **how) for w in weights]
+    return {"": [lambda w=w: pe.quantized_linear(x, w, bias) for w in rounded]}
+
+
+def linear_int8(p, make):
+    return quantized(p, make)
+
+
+def linear_int4(p, make):
+    return quantized(p, make, bits=4, group=p["group"])
+
+
 def mlp_train(p, make):
     step = torchlike.train(pe, p, make)
 
@@ -56,5 +77,6 @@ def mlp_infer(p, make):
 
 
 BUILDERS = {
-    "matmul": matmul, "matmul_bf16": matmul_bf16, "linear": linear, "mlp_train": mlp_train, "mlp_infer": mlp_infer,
+    "matmul": matmul, "matmul_bf16": matmul_bf16, "linear": linear, "matmul_int8": matmul_int8,
+    "linear_int8": linear_int8, "linear_int4": linear_int4, "mlp_train": mlp_train, "mlp_infer": mlp_infer,
 }  # fmt: skip

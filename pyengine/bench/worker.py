@@ -64,9 +64,17 @@ class Make:
         a = operand(p["m"], p["k"], p["transposed"] == "a", 1)
         return a, operand(p["k"], p["n"], p["transposed"] == "b", 2)
 
+    def integers(self, p):
+        """Two matrices of bytes, 0 to 127 and -127 to 127: alike as int8 and uint8 times int8."""
+        np, rng = self.np, self.np.random.default_rng(1)
+        return (rng.integers(low, 128, shape, np.int8)
+                for low, shape in ((0, (p["m"], p["k"])), (-127, (p["k"], p["n"]))))  # fmt: skip
+
     def linear(self, p):
         """x, the weights (out, in) to take turns, and the bias."""
-        key = p["n"], p["k"], p["weights"]
+        key = p["n"], p["k"], p["weights"], "alike" in p
+        if self.weights[0] != key and "alike" in p:  # what is made of each is its own memory
+            self.weights = key, [self.array(p["n"], p["k"], seed=2)] * p["weights"]
         if self.weights[0] != key:
             weights = [self.array(p["n"], p["k"], seed=2)]
             for i in range(1, p["weights"]):

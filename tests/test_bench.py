@@ -37,6 +37,8 @@ def to_numpy(result):
     return result
 def twice(p, make):
     def call(i):
+        if os.environ.get("ENDS") and len(TURN) > 5:
+            os._exit(3)
         TURN.append(i)
         return make.np.full(4, p["by"] * 2.0)
     def broken():
@@ -205,6 +207,14 @@ def test_run_case_measures_everyone_and_the_limits(setting):
     assert [bound.by for bound in found.bounds()] == ["read", "fp32"]
 
 
+def test_a_rival_that_ends_on_the_way_is_left_out(setting, capsys):
+    with Field([setting("stays"), setting("ends", ENDS="1")], 1) as contest:
+        found = run_case(CASE, contest, None, 2)
+        assert [p.setting.label for p in contest.participants] == ["stays"]
+    assert set(found.samples) == {("stays", "")} and len(found.samples["stays", ""].seconds) == 2
+    assert "ends is out: ended with status 3" in capsys.readouterr().out
+
+
 def test_other_results_do_not_count():
     built = {"pyengine": {"": [2.0, 1.0, 2.0]}, "near": {"": [2.0, 1.0001, 2.0]}, "far": {"x": [2.0, 1.1, 2.0]},
              "nan": {"": [2.0, float("nan"), 2.0]}, "short": {"": [2.0, 1.0]}}  # fmt: skip
@@ -264,6 +274,8 @@ def test_cases():
     assert len(cases.only(found, r"^(64|128)\^3")) == 2 and cases.only(found, None) == found
     with pytest.raises(SystemExit, match="no case's name has 'nothing'"):
         cases.only(found, "nothing")
+    with pytest.raises(SystemExit, match="no case's name has"):
+        cases.only(found, "(")
 
 
 SMALL = {

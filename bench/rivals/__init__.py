@@ -23,6 +23,7 @@ KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_TOP_PAD_": "67108864", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }  # fmt: skip
+SAFE = {**os.environ, "PYTHONSAFEPATH": "1"}  # the folder at hand hides nobody's modules
 VENDOR_CHECK = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
 LOOK = """
 import importlib.util, json, sys
@@ -45,7 +46,7 @@ def find(pythons: list[str]) -> dict[str, str]:
         if path is None:
             raise SystemExit(f"bench: --rivals {python}: no such interpreter")
         wanted = [f"{name} {NEEDS.get(name, '')}".strip() for name in ENGINES]
-        looked = subprocess.run([path, "-P", "-c", LOOK, *wanted], capture_output=True, text=True)
+        looked = subprocess.run([path, "-c", LOOK, *wanted], capture_output=True, text=True, env=SAFE)
         if looked.returncode:
             raise SystemExit(f"bench: --rivals {python} fails: {looked.stderr.strip().splitlines()[-1:]}")
         for name, there in zip(ENGINES, json.loads(looked.stdout), strict=True):
@@ -104,8 +105,8 @@ def settings(found: dict[str, str], folder: Path) -> list[Setting]:
 
 def code_path(setting: Setting) -> str:
     """What MKL and oneDNN inside torch say that they chose on this machine, in this setting."""
-    environment = {**os.environ, **setting.environment, "MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1"}
-    run = subprocess.run([setting.python, "-P", "-c", VERBOSE], capture_output=True, text=True, env=environment)
+    environment = {**SAFE, **setting.environment, "MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1"}
+    run = subprocess.run([setting.python, "-c", VERBOSE], capture_output=True, text=True, env=environment)
     said = []
     for line in run.stdout.splitlines():
         if line.startswith("MKL_VERBOSE oneMKL"):

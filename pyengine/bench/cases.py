@@ -137,7 +137,10 @@ def model_cases() -> list[Case]:
 
 def only(cases: Iterable[Case], pattern: str | None) -> list[Case]:
     """Those whose name has the pattern: as it stands, or as a regular expression."""
-    found = [case for case in cases if not pattern or pattern in case.name or re.search(pattern, case.name)]
+    try:
+        found = [case for case in cases if not pattern or pattern in case.name or re.search(pattern, case.name)]
+    except re.error:
+        found = []
     if not found:
         raise SystemExit(f"bench: no case's name has {pattern!r}")
     return found

@@ -17,7 +17,11 @@ PATIENCE = 120.0  # seconds for one answer
 
 
 class Gone(Exception):
-    """A participant that ended or hangs, with the last lines that it wrote."""
+    """A participant that ended, hangs or failed in a call that it had made before, with its last words."""
+
+    def __init__(self, who: "Participant", words: str) -> None:
+        super().__init__(words)
+        self.who = who
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,9 @@ class Participant:
         count = str(threads)
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYENGINE_NUM_THREADS")
         self.process = subprocess.Popen(
-            [setting.python, "-P", str(WORKER), str(setting.adapter), count, "tuned" if setting.tuned else "stock"],
+            [setting.python, str(WORKER), str(setting.adapter), count, "tuned" if setting.tuned else "stock"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, bufsize=1,
-            env={**os.environ, **dict.fromkeys(names, count), **setting.environment},
+            env={**os.environ, **dict.fromkeys(names, count), **setting.environment, "PYTHONSAFEPATH": "1"},
         )  # fmt: skip
         self.about: dict[str, Any] = {}
 
@@ -66,14 +70,14 @@ class Participant:
         try:
             self.process.stdin.write(json.dumps(message) + "\n")
         except OSError:
-            raise Gone(self.last_words()) from None
+            raise Gone(self, self.last_words()) from None
 
     def receive(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
         line = self.process.stdout.readline() if ready else ""
         if not line:
-            raise Gone(self.last_words() if ready else f"no answer in {PATIENCE:.0f} s")
+            raise Gone(self, self.last_words() if ready else f"no answer in {PATIENCE:.0f} s")
         self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
@@ -84,7 +88,7 @@ class Participant:
     def run(self, name: str, variant: str, repeats: int) -> float:
         answer = self.ask(do="run", name=name, variant=variant, repeats=repeats)
         if "error" in answer:
-            raise Gone(answer["error"])
+            raise Gone(self, answer["error"])
         return answer["seconds"]
 
     def last_words(self) -> str:
@@ -116,10 +120,12 @@ class Field:
             try:
                 participant.meet()
             except Gone as gone:
-                self.lose(participant, gone)
+                self.lose(gone)
         return self
 
-    def lose(self, participant: Participant, gone: Gone) -> None:
+    def lose(self, gone: Gone) -> None:
+        """Goes on without a rival; without this engine there is nothing to go on with."""
+        participant = gone.who
         participant.close()
         self.participants.remove(participant)
         if participant.setting.engine == "pyengine":
@@ -134,7 +140,7 @@ class Field:
                 participant.send(do="build", name=case.name, kind=case.kind, params=case.params)
                 asked.append(participant)
             except Gone as gone:
-                self.lose(participant, gone)
+                self.lose(gone)
         for participant in asked:
             try:
                 answer = participant.receive()
@@ -142,12 +148,15 @@ class Field:
                 for what in answer.get("failed", []):
                     self.failures.setdefault(f"{participant.setting.label}, {case.kind}", what)
             except Gone as gone:
-                self.lose(participant, gone)
+                self.lose(gone)
         return built
 
     def drop(self, case: Any) -> None:
-        for participant in self.participants:
-            participant.ask(do="drop", name=case.name)
+        for participant in list(self.participants):
+            try:
+                participant.ask(do="drop", name=case.name)
+            except Gone as gone:
+                self.lose(gone)
 
     def of(self, label: str) -> Participant:
         return next(p for p in self.participants if p.setting.label == label)

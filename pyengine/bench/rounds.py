@@ -78,18 +78,22 @@ class Outcome:
 def run_case(case: Case, contest: Field, limits: Limits | None, rounds: int) -> Outcome:
     """Builds the case everywhere, runs the rounds, and forgets it."""
     built = contest.build(case)
-    works: dict[tuple[str, str], Work] = {
-        (label, variant): partial(contest.of(label).run, case.name, variant)
-        for label, variants in built.items()
-        for variant in variants
-    }
-    probes = {("", name): work for name, work in (limits.works(case) if limits else {}).items()}
+    asked = limits.works(case) if limits else {}
+    probes: dict[tuple[str, str], Work] = {("", name): work for name, work in asked.items()}
     outcome = Outcome(case, {}, differs=disagreeing(case, built))
-    try:
-        outcome.samples = interleave({**probes, **works}, rounds, ROUND, AT_MOST) if works else {}
-        contest.drop(case)
-    except Gone as gone:
-        raise SystemExit(f"bench: {case.name}: {gone}") from None
+    while not outcome.samples:
+        works = {
+            (who.setting.label, variant): partial(who.run, case.name, variant)
+            for who in contest.participants
+            for variant in built.get(who.setting.label, {})
+        }
+        if not works:
+            break
+        try:
+            outcome.samples = interleave({**probes, **works}, rounds, ROUND, AT_MOST)
+        except Gone as gone:
+            contest.lose(gone)  # and once more among those that are left
+    contest.drop(case)
     for key in probes:
         if key in outcome.samples and limits:
             sample, name = outcome.samples.pop(key), key[1]

@@ -1,7 +1,6 @@
 """The suites `kernels` and `models`: cases, rounds, a table. bench/ runs the same with limits and with rivals."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,9 +15,12 @@ from pyengine.bench.rounds import OWN, Limits, Outcome, best_rates, run_case, sh
 
 def parser_of(prog: str, summary: str, rounds: int = 7) -> argparse.ArgumentParser:
     """The options that all suites of cases have."""
+    from pyengine import _core
+
+    threads = _core.machine_info()["threads_default"]
     parser = argparse.ArgumentParser(prog=prog, description=summary)
     parser.add_argument("--only", metavar="PATTERN", help="cases whose name has this text or regular expression")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=threads, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=rounds, help="default: %(default)s")
     parser.add_argument("--full", action="store_true", help="all weights from 384 to 11008 in both directions")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")

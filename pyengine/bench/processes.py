@@ -92,9 +92,11 @@ class Participant:
         return answer["seconds"]
 
     def last_words(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)  # its pipe is closed: it is about to end
         self.log.seek(0)
         lines = self.log.read().strip().splitlines()
-        return " | ".join(lines[-3:]) or f"ended with status {self.process.poll()}"
+        return " | ".join([f"ended with status {self.process.poll()}", *lines[-3:]])
 
     def close(self) -> None:
         if self.process.poll() is None:

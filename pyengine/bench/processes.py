@@ -134,31 +134,41 @@ class Field:
             raise SystemExit(f"bench: pyengine's own process: {gone}")
         print(f"bench: {participant.setting.label} is out: {gone}"[:400])
 
-    def build(self, case: Any) -> dict[str, dict[str, list[float]]]:
-        """Everyone makes the case ready, all at once; by label and variant a sample of the result."""
-        asked, built = [], {}
+    def together(self, **message: Any) -> None:
+        """Everyone does the same at the same time."""
+        asked = []
         for participant in list(self.participants):
             try:
-                participant.send(do="build", name=case.name, kind=case.kind, params=case.params)
+                participant.send(**message)
                 asked.append(participant)
             except Gone as gone:
                 self.lose(gone)
         for participant in asked:
             try:
-                answer = participant.receive()
-                built[participant.setting.label] = answer.get("built", {})
-                for what in answer.get("failed", []):
-                    self.failures.setdefault(f"{participant.setting.label}, {case.kind}", what)
+                participant.receive()
             except Gone as gone:
                 self.lose(gone)
+
+    def build(self, case: Any) -> dict[str, dict[str, list[float]]]:
+        """Everyone makes the case ready; by label and variant a sample of the result.
+
+        One after the other: their threads wait for each other spinning, and would take turns of milliseconds.
+        """
+        self.together(do="data", params=case.params)
+        built = {}
+        for participant in list(self.participants):
+            try:
+                answer = participant.ask(do="build", name=case.name, kind=case.kind, params=case.params)
+            except Gone as gone:
+                self.lose(gone)
+                continue
+            built[participant.setting.label] = answer.get("built", {})
+            for what in answer.get("failed", []):
+                self.failures.setdefault(f"{participant.setting.label}, {case.kind}", what)
         return built
 
     def drop(self, case: Any) -> None:
-        for participant in list(self.participants):
-            try:
-                participant.ask(do="drop", name=case.name)
-            except Gone as gone:
-                self.lose(gone)
+        self.together(do="drop", name=case.name)
 
     def of(self, label: str) -> Participant:
         return next(p for p in self.participants if p.setting.label == label)

@@ -3,6 +3,7 @@
 It runs in other people's environments, so it needs nothing but NumPy and the adapter's own engine. Each line in is a
 JSON object, each answer one line:
 
+    {"do": "data", "params": {...}}                             ->  {}, once what is large is made
     {"do": "build", "name": ..., "kind": ..., "params": {...}}  ->  {"built": {VARIANT: sample of the result}, ...}
     {"do": "run", "name": ..., "variant": ..., "repeats": N}    ->  {"seconds": S}, S for all N
     {"do": "drop", "name": ...}                                 ->  {}
@@ -70,17 +71,22 @@ class Make:
         return (rng.integers(low, 128, shape, np.int8)
                 for low, shape in ((0, (p["m"], p["k"])), (-127, (p["k"], p["n"]))))  # fmt: skip
 
+    def key(self, p):
+        return p["n"], p["k"], p["weights"], "alike" in p
+
+    def holds(self, p):
+        return self.weights[0] == self.key(p)
+
     def linear(self, p):
         """x, the weights (out, in) to take turns, and the bias."""
-        key = p["n"], p["k"], p["weights"], "alike" in p
-        if self.weights[0] != key and "alike" in p:  # what is made of each is its own memory
-            self.weights = key, [self.array(p["n"], p["k"], seed=2)] * p["weights"]
-        if self.weights[0] != key:
+        if not self.holds(p) and "alike" in p:  # what is made of each is its own memory
+            self.weights = self.key(p), [self.array(p["n"], p["k"], seed=2)] * p["weights"]
+        if not self.holds(p):
             weights = [self.array(p["n"], p["k"], seed=2)]
             for i in range(1, p["weights"]):
                 weights.append(self.aligned(p["n"], p["k"]))
                 self.np.add(weights[0], self.array(1, seed=i), out=weights[-1])
-            self.weights = key, weights
+            self.weights = self.key(p), weights
         return self.array(p["rows"], p["k"], seed=1), self.weights[1], self.array(p["n"], seed=3)
 
     def layers(self, p):
@@ -102,6 +108,12 @@ class Participant:
         self.adapter = adapter
         self.make = Make()
         self.built = {}
+
+    def data(self, params):
+        """The large arrays of the next case, which all participants make at once: it takes one thread of each."""
+        if "weights" in params and not self.make.holds(params):
+            self.make.linear(params)
+        return {}
 
     def build(self, name, kind, params):
         builder = self.adapter.BUILDERS.get(kind)
@@ -148,7 +160,7 @@ class Participant:
     def answer(self, line):
         message = json.loads(line)
         try:
-            do = {"build": self.build, "run": self.run, "drop": self.drop}[message.pop("do")]
+            do = {"data": self.data, "build": self.build, "run": self.run, "drop": self.drop}[message.pop("do")]
             return do(**message)
         except Exception as error:
             return {"error": told(error)}

@@ -1,14 +1,20 @@
 """`python -m bench SUITE [options]`, from the root of the repository."""
 
 import importlib
-import pkgutil
 import sys
 from pathlib import Path
 
-import bench
-
 ROOT = Path(__file__).resolve().parent.parent
-NOT_SUITES = {"__main__", "harness"}
+SUITES = {
+    "limits": "what this machine can do: arithmetic peaks, bandwidth of each cache",
+    "kernels": "products as shares of these limits",
+    "models": "whole steps of networks, beside the rivals",
+    "versus": "products and steps beside the rivals; writes docs/benchmarks.md",
+    "digits": "how well the digits job reads",
+    "startup": "import, memory, disk, and one call on 16 floats",
+    "sweep": "N threads against one, over sizes",
+}
+INSTALLED = ("startup", "sweep")  # pyengine/bench/ has them whole
 
 
 def prefer_installed_package() -> None:
@@ -19,16 +25,18 @@ def prefer_installed_package() -> None:
 
 
 def main() -> int:
-    suites = sorted({module.name for module in pkgutil.iter_modules(bench.__path__)} - NOT_SUITES)
-    if len(sys.argv) < 2 or sys.argv[1] not in suites:
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in SUITES:
         print("usage: python -m bench SUITE [options]\nsuites:")
-        for name in suites:
-            summary = (importlib.import_module(f"bench.{name}").__doc__ or "").partition("\n")[0]
-            print(f"  {name:10} {summary}")
+        for suite, summary in SUITES.items():
+            print(f"  {suite:10} {summary}")
         return 2
     prefer_installed_package()
-    suite = importlib.import_module(f"bench.{sys.argv[1]}")
-    return suite.main(sys.argv[2:]) or 0
+    if name in INSTALLED:
+        from pyengine.bench import main as installed
+
+        return installed(name, sys.argv[2:], "python -m bench")
+    return importlib.import_module(f"bench.{name}").main(sys.argv[2:]) or 0
 
 
 if __name__ == "__main__":

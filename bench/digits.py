@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.harness import print_table, save_json
+from pyengine.bench.harness import print_table, save_json
 from pyengine.data import Digits, load_digits
 from pyengine.train.digits import train_digits
 

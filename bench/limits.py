@@ -1,6 +1,6 @@
 """What this machine can do: arithmetic peak per instruction set, bandwidth per cache; all else is a share of it.
 
-    python -m bench limits [--threads N] [--json FILE]
+    python -m bench limits [--only PATTERN] [--threads N] [--rounds N] [--json FILE] [--plot FILE]
 
 Probes are bench/probes.c, compiled here per level with the C compiler. A limit is the best round of a
 probe, which is strict with whatever is measured against it; the spread tells how quiet the machine was.
@@ -11,6 +11,7 @@ import argparse
 import ctypes
 import mmap
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,13 +21,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.harness import Case, Sample, interleave, print_table, save_json
+from bench import roofline
+from pyengine.bench.harness import Sample, Work, interleave, print_table, save_json
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "csrc"))
 import make  # noqa: E402  (csrc/make.py)
 
-VOCABULARY = {"avx512_bf16": "avx512"}  # levels without a header of their own
+VOCABULARY = {"avx512_vnni": "avx512", "avx512_bf16": "avx512"}  # levels without a header of their own
 DRAM_TIMES_L3 = 4
 LARGEST_ARENA = 1 << 30
 # Many short rounds: one that nothing interrupts is enough, and a scheduler's turn lasts 3 ms or more.
@@ -153,26 +155,38 @@ def plan(levels: list[Probes], caches: dict[str, int], counts: list[int]) -> lis
     return rows
 
 
-def measure(threads: int | None = None, rounds: int = ROUNDS) -> tuple[list[Row], dict[str, Sample]]:
-    cpus = sorted(os.sched_getaffinity(0))
-    many = threads or len(cpus)
-    caches = cache_sizes()
-    counts = sorted({1, many})
-    with tempfile.TemporaryDirectory() as directory:
-        rows = plan(list(compile_probes(Path(directory))), caches, counts)
+class Arena:
+    """Memory that probes walk through, backed by huge pages where the system lends them."""
+
+    def __init__(self, size: int) -> None:
         # private: shared memory, Python's default, gets no huge pages, and page walks would be measured
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        arena = mmap.mmap(-1, max(row.size * row.threads for row in rows), flags=flags)
+        self.memory = mmap.mmap(-1, max(size, mmap.PAGESIZE), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            arena.madvise(mmap.MADV_HUGEPAGE)
-        view = (ctypes.c_char * len(arena)).from_buffer(arena)
-        ctypes.memset(view, 0, len(arena))
-        pinned = [cpus[t % len(cpus)] for t in range(many)]
-        cases: dict[str, Case] = {
-            row.key: partial(row.probes.run, row.name, pinned[: row.threads], ctypes.addressof(view), row.size)
-            for row in rows
+            self.memory.madvise(mmap.MADV_HUGEPAGE)
+        self.view = (ctypes.c_char * len(self.memory)).from_buffer(self.memory)
+        ctypes.memset(self.view, 0, len(self.memory))
+
+    @property
+    def address(self) -> int:
+        return ctypes.addressof(self.view)
+
+
+def pinned(threads: int) -> list[int]:
+    """The processor of each thread."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return [cpus[t % len(cpus)] for t in range(threads)]
+
+
+def measure(threads: int | None = None, rounds: int = ROUNDS, only: str = "") -> tuple[list[Row], dict[str, Sample]]:
+    many = threads or len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as directory:
+        rows = plan(list(compile_probes(Path(directory))), cache_sizes(), sorted({1, many}))
+        rows = [row for row in rows if row.name == "clock" or only in row.key or re.search(only, row.key)]
+        arena = Arena(max(row.size * row.threads for row in rows))
+        works: dict[str, Work] = {
+            row.key: partial(row.probes.run, row.name, pinned(row.threads), arena.address, row.size) for row in rows
         }
-        return rows, interleave(cases, rounds, SECONDS)
+        return rows, interleave(works, rounds, SECONDS)
 
 
 def figures(rows: list[Row], samples: dict[str, Sample]) -> dict[str, dict[str, float]]:
@@ -202,6 +216,8 @@ def report(rows: list[Row], table: dict[str, dict[str, float]]) -> None:
             name = f"{row.name} {row.place or row.probes.level}"
             body.append([name, f"{one['limit']:.1f}", f"{one['median']:.1f}", f"{one['spread']:.1%}",
                          f"{cycle:.1f}", f"{all_['limit']:.1f}", f"{all_['median']:.1f}", f"{all_['spread']:.1%}"])
+        if not body:
+            continue
         unit = "Gop/s" if arithmetic else "GB/s"
         print()
         print_table([unit, "1 thread", "median", "spread", "per cycle", f"{many} threads", "median", "spread"], body)
@@ -211,9 +227,19 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench limits", description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, help="default: the CPUs this process may use")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", metavar="PATTERN", default="", help="probes whose key has this text or expression")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them as rooflines")
     options = parser.parse_args(arguments)
-    rows, samples = measure(options.threads, options.rounds)
+    if options.plot:
+        roofline.require_matplotlib()
+    rows, samples = measure(options.threads, options.rounds, options.only)
     table = figures(rows, samples)
     report(rows, table)
     save_json(options.json, table)
+    if options.plot:
+        many, level = max(row.threads for row in rows), rows[-1].probes.level
+        widest = [row for row in rows if row.threads == many and row.probes.level == level and row.name != "clock"]
+        peaks = {row.name: table[row.key]["limit"] for row in widest if not row.place}
+        slopes = {row.place: table[row.key]["limit"] for row in widest if row.name == "read"}
+        roofline.draw(options.plot, f"{level}, {many} threads", peaks, slopes, {})

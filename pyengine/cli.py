@@ -53,6 +53,12 @@ def _parser():
     predict.add_argument("--index", type=int, action="append", metavar="N", help="test image N; may be repeated")
     predict.add_argument("--count", type=_positive(int), default=8, help="show the first ones (%(default)s)")
     predict.set_defaults(run=_predict)
+
+    bench = commands.add_parser("bench", help="how fast it is here: kernels, models, startup, sweep")
+    bench.add_argument("suite", choices=["kernels", "models", "startup", "sweep"])
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, metavar="OPTIONS",
+                       help="the suite's own: pyengine bench SUITE --help")  # fmt: skip
+    bench.set_defaults(run=_bench)
     return parser
 
 
@@ -122,3 +128,9 @@ def _picture(index, image, label, read):
     width = len(lines[0])
     verdict = "" if label == read else "  WRONG"
     return [f"no. {index}".ljust(width), *lines, f"is {label}, read {read}{verdict}".ljust(width)]
+
+
+def _bench(options):
+    from pyengine.bench import main as run
+
+    return run(options.suite, options.arguments)

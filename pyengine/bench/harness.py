@@ -3,13 +3,16 @@
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-# A case runs its work so many times and returns the seconds that took.
-Case = Callable[[int], float]
+# Does its work so many times and returns the seconds that took.
+Work = Callable[[int], float]
+Key = TypeVar("Key", bound=Hashable)
 
+LONG = 4  # rounds that even an interrupted call does not fill: not worth a second look
 TOLERANCE = 1.03  # of arithmetic above its limit: more, and the probe of the limit is wrong
 
 
@@ -36,39 +39,49 @@ class Sample:
         return (high - low) / self.median
 
 
-def timed(function: Callable[[], object]) -> Case:
-    """A case out of a plain call."""
+def timed(function: Callable[[], object]) -> Work:
+    """Work out of a plain call."""
 
-    def case(repeats: int) -> float:
+    def work(repeats: int) -> float:
         begin = time.perf_counter()
         for _ in range(repeats):
             function()
         return time.perf_counter() - begin
 
-    return case
+    return work
 
 
-def calibrate(case: Case, seconds: float) -> int:
+def calibrate(work: Work, seconds: float) -> int:
     """How many repeats take about `seconds`; also the warm-up."""
     repeats = 1
     while True:
-        took = case(repeats)
+        took = work(repeats)
+        if took >= LONG * seconds:
+            return 1
         if took >= seconds / 8:
             # once more: an interruption makes one short run look long
-            took = min(took, case(repeats), case(repeats))
+            took = min(took, work(repeats), work(repeats))
         if took >= seconds / 8:
             return max(1, round(repeats * seconds / took))
         repeats = max(repeats * 2, min(repeats * 64, int(repeats * seconds / 4 / max(took, 1e-9))))
 
 
-def interleave(cases: dict[str, Case], rounds: int = 7, seconds: float = 0.015) -> dict[str, Sample]:
-    """Every case once a round, in turn, so that a slow moment of the machine meets them all alike."""
-    repeats = {name: calibrate(case, seconds) for name, case in cases.items()}
-    taken: dict[str, list[float]] = {name: [] for name in cases}
+def interleave(
+    works: Mapping[Key, Work], rounds: int = 7, seconds: float = 0.015, at_most: float = float("inf")
+) -> dict[Key, Sample]:
+    """Every work once a round, in turn, so that a slow moment of the machine meets them all alike.
+
+    Where the rounds would take more than `at_most` seconds there are fewer of them, but never less than three.
+    """
+    repeats = {name: calibrate(work, seconds) for name, work in works.items()}
+    taken: dict[Key, list[float]] = {name: [] for name in works}
+    begin = time.perf_counter()
     for turn in range(rounds):
-        names = list(cases)
+        names = list(works)
         for name in names if turn % 2 == 0 else reversed(names):
-            taken[name].append(cases[name](repeats[name]) / repeats[name])
+            taken[name].append(works[name](repeats[name]) / repeats[name])
+        if turn >= 2 and (time.perf_counter() - begin) * (turn + 2) / (turn + 1) > at_most:
+            break
     return {name: Sample(tuple(values)) for name, values in taken.items()}
 
 
@@ -81,13 +94,18 @@ def share_of_arithmetic(rate: float, limit: float, what: str) -> float:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """The first column to the left, the others to the right."""
+    for line in table_lines(head, rows):
+        print(line)
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     table = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(head))]
     for number, row in enumerate(table):
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        print("  ".join(cells).rstrip())
+        yield "  ".join(cells).rstrip()
         if number == 0:
-            print("  ".join("-" * width for width in widths))
+            yield "  ".join("-" * width for width in widths)
 
 
 def save_json(path: Path | None, figures: object) -> None:

@@ -1,6 +1,6 @@
 """What the engine costs before it computes: import, memory, disk, and one call on 16 floats.
 
-    python -m bench startup [--json FILE]
+    pyengine bench startup [--json FILE]
 
 Import and memory are those beyond `import numpy`, each round in a fresh process. The calls are whole: what the
 kernel takes on 16 floats (nanoseconds) and the empty Python call that is shown beside them are still in them.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.harness import interleave, print_table, save_json, timed
+from pyengine.bench.harness import interleave, print_table, save_json, timed
 
 ROUNDS = 15
 
@@ -58,8 +58,8 @@ def call_cases():
     }
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench startup", description=__doc__.partition("\n")[0])
+def main(arguments: list[str], prog: str) -> int:
+    parser = argparse.ArgumentParser(prog=prog, description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     imports = [fresh_import("pyengine") for _ in range(ROUNDS)]

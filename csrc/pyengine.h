@@ -252,6 +252,10 @@ typedef struct pe_qpack_args {
 PE_API pe_status pe_qpack_bytes(pe_context *, const pe_qpack_args *, size_t *bytes, pe_error *);
 PE_API pe_status pe_qpack(pe_context *, const pe_qpack_args *, pe_error *);
 
+/* out (k, n) float32, any strides: the weights that a pack with scales stands for. */
+typedef struct pe_qunpack_args { const void *packed; size_t bytes; const pe_tensor *out; } pe_qunpack_args;
+PE_API pe_status pe_qunpack(pe_context *, const pe_qunpack_args *, pe_error *);
+
 /* The product of bytes, exact in int32 (modulo 2^32, as NumPy's int32): the same bits on every level.
  *   s[i,j] = sum over p of (a[i,p] - zero_a[i]) b[p,j]
  *   c int32:    c = s

@@ -69,7 +69,8 @@ static void run_strip(const struct pe_qproduct *q, int64_t i0, int64_t i1, int64
     int64_t lanes = q->ctx->kernels->vector_floats;
     int64_t high = equal_part(i1 - i0, mr, 1); /* 8 rows: 4 and 4, not 6 and 2 */
     int direct = q->whole && q->c_j == 1 && columns % lanes == 0;
-    struct pe_qgemm_tile t = { .a_row = (ptrdiff_t)q->a_row, .sums = q->sums + j, .vectors = (int)parts(columns, lanes) };
+    struct pe_qgemm_tile t = { .a_row = (ptrdiff_t)q->a_row, .sums = q->sums + j,
+                               .vectors = (int)parts(columns, lanes) };
     for (int64_t g = 0; g < max64(q->groups, 1); g += DEPTH) {
         int last = g + DEPTH >= q->groups;
         t.groups = (size_t)(last ? q->groups - g : DEPTH);
@@ -172,7 +173,8 @@ static pe_status check(pe_context *ctx, const pe_qgemm_args *args, struct pe_qpa
         *view = (struct pe_qpack_view){ .k = args->b->shape[0], .n = args->b->shape[1] };
     }
     if (args->a->shape[1] != view->k)
-        return pe_fail(err, PE_ERR_SHAPE, 1, "qgemm: the columns of a %s must be as many as the rows of b (%lld, %lld)",
+        return pe_fail(err, PE_ERR_SHAPE, 1,
+                       "qgemm: the columns of a %s must be as many as the rows of b (%lld, %lld)",
                        pe_shape_text(args->a, text_a), (long long)view->k, (long long)view->n);
     if (args->c->shape[0] != args->a->shape[0] || args->c->shape[1] != view->n)
         return pe_fail(err, PE_ERR_SHAPE, -1, "qgemm: c %s must be (%lld, %lld)", pe_shape_text(args->c, text_c),

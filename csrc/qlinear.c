@@ -39,8 +39,9 @@ static void quantize_body(int64_t begin, int64_t end, void *arg) {
 
 static pe_status run_int8(pe_context *ctx, const struct pe_qpack_view *view, const pe_qlinear_args *args,
                           const float *bias, pe_error *err) {
-    struct run r = { .q = { .ctx = ctx, .m = args->x->shape[0], .n = view->n, .groups = view->k / 4 + (view->k % 4 != 0),
-                            .panels = view->data, .panel_bytes = view->panel_bytes, .sums = view->sums,
+    struct run r = { .q = { .ctx = ctx, .m = args->x->shape[0], .n = view->n,
+                            .groups = view->k / 4 + (view->k % 4 != 0), .panels = view->data,
+                            .panel_bytes = view->panel_bytes, .sums = view->sums,
                             .scale_b = view->scale, .bias = bias, .real = args->out->data } };
     int64_t m = r.q.m;
     pe_status status;
@@ -78,7 +79,8 @@ static pe_status check(pe_context *ctx, const pe_qlinear_args *args, struct pe_q
     if ((status = pe_quant_operand(args->out, "qlinear", &rule_out, err))) return status;
     if ((status = pe_qpack_open(ctx, args->packed, args->packed_bytes, "qlinear", view, err))) return status;
     if (args->x->shape[1] != view->k)
-        return pe_fail(err, PE_ERR_SHAPE, 1, "qlinear: x %s must have as many columns as the weights (%lld, %lld) rows",
+        return pe_fail(err, PE_ERR_SHAPE, 1,
+                       "qlinear: x %s must have as many columns as the weights (%lld, %lld) have rows",
                        pe_shape_text(args->x, text_x), (long long)view->k, (long long)view->n);
     if (args->out->shape[0] != args->x->shape[0] || args->out->shape[1] != view->n)
         return pe_fail(err, PE_ERR_SHAPE, -1, "qlinear: out %s must be (%lld, %lld)",

@@ -11,8 +11,8 @@ struct header {
     int64_t k, n;
     uint32_t group, columns, has_scale, unused[5];
 };
-_Static_assert(sizeof(struct header) % 64 == 0 || sizeof(struct header) <= 64, "one line");
 enum { HEADER = 64 };
+_Static_assert(sizeof(struct header) <= HEADER, "the header is one line");
 
 static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 
@@ -59,10 +59,12 @@ pe_status pe_qpack_open(pe_context *ctx, const void *packed, size_t bytes, const
     if (!packed) return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: the pack is missing", operation);
     if ((uintptr_t)packed % 64)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: the pack is not aligned to 64 bytes", operation);
-    if (bytes < HEADER) return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: a pack of %zu bytes is too short", operation, bytes);
+    if (bytes < HEADER)
+        return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: a pack of %zu bytes is too short", operation, bytes);
     memcpy(&h, packed, sizeof h);
-    if (h.magic != QPACK_MAGIC || (h.kind != PE_QPACK_INT8 && h.kind != PE_QPACK_INT4) ||
-        (h.kind == PE_QPACK_INT4 && h.group != 32 && h.group != 64 && h.group != 128))
+    int int8 = h.kind == PE_QPACK_INT8 && h.group == 0;
+    int int4 = h.kind == PE_QPACK_INT4 && (h.group == 32 || h.group == 64 || h.group == 128);
+    if (h.magic != QPACK_MAGIC || !(int8 || int4))
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: these bytes are no pack of quantized weights", operation);
     uint32_t columns = panel_columns(ctx->kernels, (int)h.kind);
     if (h.columns != columns)
@@ -136,8 +138,9 @@ static void pack_int8(int64_t begin, int64_t end, void *arg) {
     const pe_tensor *b = p->args->b;
     for (int64_t x = begin; x < end; x++) {
         int64_t j = x * p->columns, wide = b->shape[1] - j < p->columns ? b->shape[1] - j : p->columns;
-        p->kernels->qgemm.pack_b((int8_t *)p->view.data + (size_t)x * p->view.panel_bytes, (int32_t *)p->view.sums + j,
-                                 (const int8_t *)b->data + j * b->strides[1], b->strides[0], b->strides[1],
+        p->kernels->qgemm.pack_b((int8_t *)p->view.data + (size_t)x * p->view.panel_bytes,
+                                 (int32_t *)p->view.sums + j, (const int8_t *)b->data + j * b->strides[1],
+                                 b->strides[0], b->strides[1],
                                  (size_t)b->shape[0], (size_t)wide);
     }
 }
@@ -187,5 +190,56 @@ pe_status pe_qpack(pe_context *ctx, const pe_qpack_args *args, pe_error *err) {
         memset(args->packed, 0, HEADER); /* nothing may take it for a pack */
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "qpack: b must hold numbers from 0 to 15");
     }
+    return PE_OK;
+}
+
+/* ---- back to floats ---- */
+
+struct unpacking {
+    const struct pe_qpack_view *view;
+    const pe_tensor *out;
+    int64_t columns;
+};
+
+static float unpacked(const struct unpacking *u, int64_t panel, int64_t p, int64_t j) {
+    const struct pe_qpack_view *view = u->view;
+    const int8_t *data = view->data + (size_t)panel * view->panel_bytes;
+    if (view->kind == PE_QPACK_INT8)
+        return (float)data[(p / 4 * u->columns + j) * 4 + p % 4] * view->scale[panel * u->columns + j];
+    int64_t group = p / view->group, step = p % view->group;
+    const float *scale = (const float *)(const void *)(data + group * u->columns * (8 + view->group / 2));
+    const uint32_t *words = (const uint32_t *)(const void *)(scale + 2 * u->columns);
+    uint32_t q = words[step / 8 * u->columns + j] >> (step % 8 * 4) & 15;
+    return ((float)q - scale[u->columns + j]) * scale[j];
+}
+
+static void unpack_body(int64_t begin, int64_t end, void *arg) {
+    const struct unpacking *u = arg;
+    const pe_tensor *out = u->out;
+    for (int64_t x = begin; x < end; x++)
+        for (int64_t j = 0; j < u->columns && x * u->columns + j < u->view->n; j++)
+            for (int64_t p = 0; p < u->view->k; p++) {
+                float y = unpacked(u, x, p, j);
+                int64_t column = x * u->columns + j;
+                memcpy((char *)out->data + p * out->strides[0] + column * out->strides[1], &y, sizeof y);
+            }
+}
+
+pe_status pe_qunpack(pe_context *ctx, const pe_qunpack_args *args, pe_error *err) {
+    static const struct pe_operand_rule rule = { "out", 2, 1u << PE_FLOAT32 };
+    char shape[PE_SHAPE_TEXT];
+    struct pe_qpack_view view;
+    pe_status status;
+    if (!args) return pe_fail(err, PE_ERR_ARGUMENT, -1, "qunpack: no arguments");
+    if ((status = pe_qpack_open(ctx, args->packed, args->bytes, "qunpack", &view, err))) return status;
+    if ((status = pe_quant_operand(args->out, "qunpack", &rule, err))) return status;
+    if ((status = pe_quant_writable(args->out, "qunpack", err))) return status;
+    if (!view.has_scale) return pe_fail(err, PE_ERR_ARGUMENT, -1, "qunpack: the pack was made without scales");
+    if (args->out->shape[0] != view.k || args->out->shape[1] != view.n)
+        return pe_fail(err, PE_ERR_SHAPE, -1, "qunpack: out %s must be (%lld, %lld)", pe_shape_text(args->out, shape),
+                       (long long)view.k, (long long)view.n);
+    struct unpacking u = { &view, args->out, panel_columns(ctx->kernels, view.kind) };
+    double nanoseconds = (double)view.k * (double)view.n * 2;
+    pe_parallel_for(ctx, view.panels, 1, pe_threads_for(ctx, nanoseconds), unpack_body, &u);
     return PE_OK;
 }

@@ -30,7 +30,8 @@ static void run(pe_qgemm_args args) {
     if (err.code) fprintf(stderr, "%s\n", err.message);
 }
 
-static void check_sums(const pe_tensor *a, const pe_tensor *b, const pe_tensor *zero, const pe_tensor *c, int64_t most) {
+static void check_sums(const pe_tensor *a, const pe_tensor *b, const pe_tensor *zero, const pe_tensor *c,
+                       int64_t most) {
     int64_t m = c->shape[0], n = c->shape[1], wrong = 0, step = m * n > most ? m * n / most : 1;
     for (int64_t x = 0; x < m * n; x += step) {
         int64_t i = x / n, j = x % n;
@@ -94,7 +95,8 @@ static void test_extremes(void) {
             for (int s = 0; s < 2; s++)
                 for (int d = 0; d < 5; d++) {
                     struct operand a = make_matrix(s ? PE_INT8 : PE_UINT8, 7, depths[d], ROWS);
-                    struct operand b = make_matrix(PE_INT8, depths[d], 3, COLUMNS), c = make_matrix(PE_INT32, 7, 3, ROWS);
+                    struct operand b = make_matrix(PE_INT8, depths[d], 3, COLUMNS);
+                    struct operand c = make_matrix(PE_INT32, 7, 3, ROWS);
                     fill(&a.t, lefts[x]), fill(&b.t, rights[y]);
                     run((pe_qgemm_args){ .a = &a.t, .b = &b.t, .c = &c.t, .activation = PE_NO_ACTIVATION });
                     uint32_t left = (uint32_t)whole_at(&a.t, 0, 0), right = (uint32_t)whole_at(&b.t, 0, 0);
@@ -175,7 +177,8 @@ static void refused(const pe_qgemm_args *args, pe_status code, const char *word)
 static void test_refusals(void) {
     int32_t space[100] = { 0 };
     char bytes[100] = { 0 };
-    const pe_tensor a = { bytes, PE_UINT8, 2, { 3, 4 }, { 4, 1 } }, b = { bytes + 20, PE_INT8, 2, { 4, 5 }, { 5, 1 } };
+    const pe_tensor a = { bytes, PE_UINT8, 2, { 3, 4 }, { 4, 1 } };
+    const pe_tensor b = { bytes + 20, PE_INT8, 2, { 4, 5 }, { 5, 1 } };
     const pe_tensor c = { space, PE_INT32, 2, { 3, 5 }, { 20, 4 } }, z = { space + 40, PE_INT32, 1, { 3 }, { 4 } };
     const pe_tensor s = { space + 50, PE_FLOAT32, 1, { 3 }, { 4 } };
     const pe_qgemm_args good = { .a = &a, .b = &b, .c = &c, .zero_a = &z, .activation = PE_NO_ACTIVATION };

@@ -9,6 +9,7 @@
  *   DOT_HALVES           1 or 2                     DOT_GROUP   bytes of one group of a as dot_spread leaves it
  *   dot_a(p, half)       one group, in every lane   dot_b(p, half)   VL groups of b at p
  *   v_dot(acc, a, b)     acc + the half's products
+ *   v_nibble(words, t)   float of four bits of each word
  */
 #ifndef PE_DOT_H
 #define PE_DOT_H
@@ -56,6 +57,17 @@ PE_INLINE vi dot_pairs(vi a, vi b) {
 }
 PE_INLINE vi v_dot(vi acc, vi a, vi b) { return acc + dot_pairs(a, b); }
 #endif
+
+/* The float of each word's nibble `step` (0 the lowest). A look-up of sixteen takes the low four bits of its
+ * index by itself: two instructions where masking and conversion are three. */
+PE_INLINE vf v_nibble(vi words, int step) {
+#if VL == 16
+    const vf table = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    return (vf)_mm512_permutexvar_ps((__m512i)(words >> (4 * step)), (__m512)table);
+#else
+    return v_tofloat(words >> (4 * step) & 15);
+#endif
+}
 
 #if DOT_HALVES == 1
 #define DOT_GROUP 4

@@ -18,6 +18,7 @@
 #include <emmintrin.h> /* the generic level has no header of its own for x86 */
 #endif
 
+typedef uint32_t vu32 __attribute__((vector_size(4 * VL))); /* sums wrap: defined for unsigned lanes alone */
 typedef uint16_t vu16 __attribute__((vector_size(4 * VL)));
 typedef int16_t vi16 __attribute__((vector_size(4 * VL)));
 
@@ -51,11 +52,11 @@ PE_INLINE vi dot_pairs(vi a, vi b) {
     int16x8_t x = (int16x8_t)a, y = (int16x8_t)b;
     return (vi)vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
 #else
-    vi low = (a << 16 >> 16) * (b << 16 >> 16);
-    return low + (a >> 16) * (b >> 16);
+    vi low_a = (vi)((vu32)a << 16) >> 16, low_b = (vi)((vu32)b << 16) >> 16;
+    return low_a * low_b + (a >> 16) * (b >> 16);
 #endif
 }
-PE_INLINE vi v_dot(vi acc, vi a, vi b) { return acc + dot_pairs(a, b); }
+PE_INLINE vi v_dot(vi acc, vi a, vi b) { return (vi)((vu32)acc + (vu32)dot_pairs(a, b)); }
 #endif
 
 /* The float of each word's nibble `step` (0 the lowest). A look-up of sixteen takes the low four bits of its

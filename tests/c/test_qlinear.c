@@ -1,6 +1,6 @@
 /* Rows of floats against packed weights, each bit as pyengine.h states it: quantization of rows, int8 and int4
  * products at every level and any threads; packs that are refused; packs back to floats. */
-#include "operands.h"
+#include "typed_operands.h"
 
 #include <float.h>
 

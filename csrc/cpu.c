@@ -69,7 +69,10 @@ unsigned pe_cpu_levels(void) {
     if (!has_all(saved, 0xe6) || !has_all(extended.b, 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31))
         return levels;
     levels |= 1u << PE_LEVEL_AVX512;
-    if (has_all(extended.c, 1u << 11) && has_all(extended1.a, 1u << 5)) /* VNNI, BF16 */
+    if (!has_all(extended.c, 1u << 11)) /* VNNI */
+        return levels;
+    levels |= 1u << PE_LEVEL_AVX512_VNNI;
+    if (has_all(extended1.a, 1u << 5)) /* BF16 */
         levels |= 1u << PE_LEVEL_AVX512_BF16;
     return levels;
 }

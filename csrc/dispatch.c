@@ -11,6 +11,7 @@
 extern const struct pe_kernels pe_kernels_generic;
 extern const struct pe_kernels pe_kernels_avx2 __attribute__((weak));
 extern const struct pe_kernels pe_kernels_avx512 __attribute__((weak));
+extern const struct pe_kernels pe_kernels_avx512_vnni __attribute__((weak));
 extern const struct pe_kernels pe_kernels_avx512_bf16 __attribute__((weak));
 extern const struct pe_kernels pe_kernels_neon __attribute__((weak));
 
@@ -18,6 +19,7 @@ static const struct { const char *name; const struct pe_kernels *table; } levels
     [PE_LEVEL_GENERIC] = {"generic", &pe_kernels_generic},
     [PE_LEVEL_AVX2] = {"avx2", &pe_kernels_avx2},
     [PE_LEVEL_AVX512] = {"avx512", &pe_kernels_avx512},
+    [PE_LEVEL_AVX512_VNNI] = {"avx512_vnni", &pe_kernels_avx512_vnni},
     [PE_LEVEL_AVX512_BF16] = {"avx512_bf16", &pe_kernels_avx512_bf16},
     [PE_LEVEL_NEON] = {"neon", &pe_kernels_neon},
 };

@@ -7,7 +7,8 @@
 
 /* Levels in rising order; bit i of a mask is level i. */
 enum pe_level {
-    PE_LEVEL_GENERIC, PE_LEVEL_AVX2, PE_LEVEL_AVX512, PE_LEVEL_AVX512_BF16, PE_LEVEL_NEON, PE_LEVEL_COUNT
+    PE_LEVEL_GENERIC, PE_LEVEL_AVX2, PE_LEVEL_AVX512, PE_LEVEL_AVX512_VNNI, PE_LEVEL_AVX512_BF16,
+    PE_LEVEL_NEON, PE_LEVEL_COUNT
 };
 
 /* cpu.c: the levels that processor and system can run, whatever this build holds */

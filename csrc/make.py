@@ -32,6 +32,7 @@ X86_LEVELS = {
     "generic": ["-march=x86-64-v2"],
     "avx2": ["-march=x86-64-v3"],
     "avx512": ["-march=x86-64-v4"],
+    "avx512_vnni": ["-march=x86-64-v4", "-mavx512vnni"],
     "avx512_bf16": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16"],
 }
 ARM_LEVELS: dict[str, list[str]] = {"generic": [], "neon": []}

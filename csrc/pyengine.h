@@ -214,6 +214,79 @@ typedef struct pe_pack_args {
 PE_API pe_status pe_pack_bytes(pe_context *, const pe_pack_args *, size_t *bytes, pe_error *);
 PE_API pe_status pe_pack(pe_context *, const pe_pack_args *, pe_error *);
 
+/* ---- quantized products ------------------------------------------------- */
+
+/* How rows of floats become small integers q, x ~ scale (q - zero). Ties go to even. scale is at least 2^-126.
+ * A row that holds a NaN or an infinity has the scale NaN and every q at zero: what is made of it is NaN. */
+enum {
+    PE_QUANT_S8 = 0, /* int8, -127 .. 127, zero 0:    scale = max|x| / 127 */
+    PE_QUANT_U8,     /* uint8, 0 .. 255:              scale = (max - min) / 255 with 0 inside min .. max */
+    PE_QUANT_S4,     /* uint8 holding 1 .. 15, zero 8: scale = max|x| / 7 */
+    PE_QUANT_U4      /* uint8 holding 0 .. 15:        scale = (max - min) / 15 with 0 inside min .. max */
+};
+
+/* Each row of in by itself. in (rows, n) float32, any strides; out (rows, n) int8 or uint8 with a dense last
+ * axis; scale (rows) float32; zero (rows) int32, or NULL for the kinds whose zero is fixed. No overlap. */
+typedef struct pe_quantize_args {
+    const pe_tensor *in, *out, *scale, *zero;
+    int kind;
+} pe_quantize_args;
+PE_API pe_status pe_quantize(pe_context *, const pe_quantize_args *, pe_error *);
+
+enum { PE_QPACK_INT8 = 0, PE_QPACK_INT4 };
+
+/* Weights in the order in which the kernels read them, in a buffer of the caller's, aligned to 64 bytes. It
+ * holds no pointer; a pack of another instruction set's width, or cut short, is refused where it is used.
+ *   INT8: b (k, n) int8; scale (n) float32 of each column, or NULL (then for exact sums only); zero NULL.
+ *   INT4: b (k, n) uint8 holding 0 .. 15; group (32, 64 or 128) steps of k share a scale and a zero:
+ *         b[p,j] stands for scale[p/group, j] (b[p,j] - zero[p/group, j]); scale and zero (ceil(k/group), n)
+ *         float32; zero NULL: 8. */
+typedef struct pe_qpack_args {
+    const pe_tensor *b, *scale, *zero;
+    int kind;
+    int group; /* INT4 only */
+    void *packed;
+    size_t bytes;
+} pe_qpack_args;
+/* *bytes: the size that this pack needs; `packed` and `bytes` of args are not looked at. */
+PE_API pe_status pe_qpack_bytes(pe_context *, const pe_qpack_args *, size_t *bytes, pe_error *);
+PE_API pe_status pe_qpack(pe_context *, const pe_qpack_args *, pe_error *);
+
+/* out (k, n) float32, any strides: the weights that a pack with scales stands for. */
+typedef struct pe_qunpack_args { const void *packed; size_t bytes; const pe_tensor *out; } pe_qunpack_args;
+PE_API pe_status pe_qunpack(pe_context *, const pe_qunpack_args *, pe_error *);
+
+/* The product of bytes, exact in int32 (modulo 2^32, as NumPy's int32): the same bits on every level.
+ *   s[i,j] = sum over p of (a[i,p] - zero_a[i]) b[p,j]
+ *   c int32:    c = s
+ *   c float32:  c[i,j] = act( float(s[i,j]) * (scale_a[i] * scale_b[j]) + bias[j] ), each step rounded
+ * a (m, k) uint8 or int8; b (k, n) int8, or NULL and a PE_QPACK_INT8 pack instead. zero_a int32 and scale_a
+ * float32 have m elements or 1; zero_a NULL: 0. scale_b (n) float32, NULL: the pack's. bias (n) float32 or
+ * NULL. scales, bias and activation belong to a float32 c alone. Any strides; c overlaps nothing. */
+typedef struct pe_qgemm_args {
+    const pe_tensor *a, *b;
+    const void *packed;
+    size_t packed_bytes;
+    const pe_tensor *c;
+    const pe_tensor *zero_a, *scale_a, *scale_b, *bias;
+    int activation; /* PE_NO_ACTIVATION, or a one-input elementwise op */
+} pe_qgemm_args;
+PE_API pe_status pe_qgemm(pe_context *, const pe_qgemm_args *, pe_error *);
+
+/* out = act(x w + bias) for float32 x (m, k) against packed weights, out (m, n) float32.
+ *   INT8: each row of x is quantized first (PE_QUANT_U8), then as pe_qgemm; k <= 65793, so that no sum wraps.
+ *   INT4: x stays float32; the sum over k is one chain a group, and one chain over the groups:
+ *         out = chain over g of fma(scale[g,j], chain over p in g of fma(x[i,p], b[p,j] - zero[g,j], .), .)
+ * The bits of a row depend neither on the other rows nor on threads. x any strides; out overlaps nothing. */
+typedef struct pe_qlinear_args {
+    const pe_tensor *x;
+    const void *packed;
+    size_t packed_bytes;
+    const pe_tensor *bias, *out;
+    int activation;
+} pe_qlinear_args;
+PE_API pe_status pe_qlinear(pe_context *, const pe_qlinear_args *, pe_error *);
+
 /* ---- softmax and cross entropy ------------------------------------------ */
 
 /* Along the last axis. out = exp(x - lse(x)), or x - lse(x) when logarithm is set. */

@@ -19,8 +19,11 @@ NEEDED = {
     "generic": {"ssse3", "sse4_1", "sse4_2", "popcnt"},
     "avx2": {"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"},
     "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "avx512_vnni": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni"},
     "avx512_bf16": {"avx512f", "avx512_vnni", "avx512_bf16"},
 }
+# Levels whose vector vocabulary is that of AVX-512: they have no simd/NAME.h of their own.
+WITHOUT_VOCABULARY = {"avx512_vnni", "avx512_bf16"}
 
 
 def load_make():

@@ -141,6 +141,7 @@ def test_core_uses_neither_numpy_c_api_nor_memoryviews():
 ACCUMULATING = {
     "gemm_tile.inc": "the tile",
     "gemm.inc": "one row against a matrix: lanes run over outputs, no panel is worth packing",
+    "int4.inc": "the tile of four-bit weights, which it turns into floats in registers",
     "reduce.inc": "sums of squares",
     "softmax.inc": "the sum of g y in the backward pass",
     "optim.def": "the optimizer's own formula",

@@ -7,7 +7,9 @@
 #include "convert.h"
 #include "elementwise.h"
 #include "gemm.h"
+#include "int4.h"
 #include "optim.h"
+#include "qgemm.h"
 #include "random.h"
 #include "reduce.h"
 #include "softmax.h"
@@ -19,6 +21,8 @@ struct pe_kernels {
     struct pe_convert_kernels convert;
     struct pe_reduce_kernels reduce;
     struct pe_gemm_kernels gemm;
+    struct pe_qgemm_kernels qgemm;
+    struct pe_int4_kernels int4;
     struct pe_softmax_kernels softmax;
     struct pe_cross_entropy_kernels cross_entropy;
     struct pe_random_kernels random;

@@ -1,5 +1,6 @@
 /* What the compiler's vectors cannot say, in AArch64 NEON. */
 #define VL 4
+#define PE_HAS_NEON
 #include "simd.h"
 
 #include <arm_neon.h>

@@ -134,6 +134,55 @@ cdef extern from "pyengine.h" nogil:
         int activation, accumulate
     pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *)
 
+    enum:
+        PE_QUANT_S8
+        PE_QUANT_U8
+        PE_QUANT_S4
+        PE_QUANT_U4
+        PE_QPACK_INT8
+        PE_QPACK_INT4
+    ctypedef struct pe_quantize_args:
+        const pe_tensor *in_ "in"
+        const pe_tensor *out
+        const pe_tensor *scale
+        const pe_tensor *zero
+        int kind
+    pe_status pe_quantize(pe_context *, const pe_quantize_args *, pe_error *)
+    ctypedef struct pe_qpack_args:
+        const pe_tensor *b
+        const pe_tensor *scale
+        const pe_tensor *zero
+        int kind, group
+        void *packed
+        size_t bytes
+    pe_status pe_qpack_bytes(pe_context *, const pe_qpack_args *, size_t *, pe_error *)
+    pe_status pe_qpack(pe_context *, const pe_qpack_args *, pe_error *)
+    ctypedef struct pe_qunpack_args:
+        const void *packed
+        size_t bytes
+        const pe_tensor *out
+    pe_status pe_qunpack(pe_context *, const pe_qunpack_args *, pe_error *)
+    ctypedef struct pe_qgemm_args:
+        const pe_tensor *a
+        const pe_tensor *b
+        const void *packed
+        size_t packed_bytes
+        const pe_tensor *c
+        const pe_tensor *zero_a
+        const pe_tensor *scale_a
+        const pe_tensor *scale_b
+        const pe_tensor *bias
+        int activation
+    pe_status pe_qgemm(pe_context *, const pe_qgemm_args *, pe_error *)
+    ctypedef struct pe_qlinear_args:
+        const pe_tensor *x
+        const void *packed
+        size_t packed_bytes
+        const pe_tensor *bias
+        const pe_tensor *out
+        int activation
+    pe_status pe_qlinear(pe_context *, const pe_qlinear_args *, pe_error *)
+
     ctypedef struct pe_softmax_args:
         const pe_tensor *in_ "in"
         const pe_tensor *out

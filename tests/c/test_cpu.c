@@ -188,10 +188,15 @@ static void test_levels(void) {
     CHECK(pe_choose_level(all, "avx2") == PE_LEVEL_AVX2);
     CHECK(pe_choose_level(all, "generic") == PE_LEVEL_GENERIC);
     CHECK(pe_choose_level(all, "avx512_bf16") == PE_LEVEL_AVX512); /* above the machine */
+    CHECK(pe_choose_level(all, "avx512_vnni") == PE_LEVEL_AVX512);
     CHECK(pe_choose_level(all, "neon") == PE_LEVEL_AVX512);
     CHECK(pe_choose_level(all, "") == PE_LEVEL_AVX512);
     CHECK(pe_choose_level(all, "AVX9000") == PE_LEVEL_AVX512);
     CHECK(pe_choose_level(1, NULL) == PE_LEVEL_GENERIC);
+    all |= 1u << PE_LEVEL_AVX512_VNNI; /* a machine with VNNI and no BF16, as many are */
+    CHECK(pe_choose_level(all, NULL) == PE_LEVEL_AVX512_VNNI);
+    CHECK(pe_choose_level(all, "avx512") == PE_LEVEL_AVX512);
+    CHECK(pe_choose_level(all, "avx512_bf16") == PE_LEVEL_AVX512_VNNI);
 
     const char *const *names = pe_isa_levels();
     pe_machine machine;

@@ -1,259 +1,11 @@
 /* pe_gemm: runs the plan's tasks over the pool. Every path runs each chain over k in order, so the
  * bits of c depend on a, b and the bias alone: not on threads, blocks, strides or the batch. */
-#include "gemm_plan.h"
+#include "gemm_task.h"
 
-#include <string.h>
-
-#define STREAM_AHEAD 2048 /* floats */
 #define SMALL_SCRATCH 4096 /* floats: products up to about 32^3 pack on the stack */
 
-struct run {
-    pe_context *ctx;
-    const struct pe_gemm_kernels *kernels;
-    int lanes;
-    pe_loop *activation; /* or NULL */
-    struct pe_gemm_problem g;
-    struct pe_gemm_plan plan;
-    int finishes;        /* something follows the chain */
-    const void *packed;  /* all of b (plan.b: SHARED, GIVEN, WIDENED from a pack) */
-};
-
-/* One task at work: its part of c, its block of k, and where a and b of that block lie. */
-struct task {
-    const struct run *r;
-    const struct pe_gemm_problem *g; /* of this product of the batch */
-    int64_t i0, i1, j0, j1, p0, p1;
-    float *own_a, *own_b, *own_c, *wide;
-    struct pe_gemm_tile tile; /* what all tiles of a panel share */
-};
-
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
-
-/* act(scale * tile + bias) + residual over a finished tile or row; lanes that are dropped later take part. */
-static void finish(const struct run *r, const struct pe_gemm_problem *g, float *tile, int64_t tile_row,
-                   int64_t i, int64_t j, int64_t rows, int64_t columns) {
-    const struct pe_gemm_kernels *kernels = r->kernels;
-    if (g->scale) kernels->scale(tile, (size_t)(rows * tile_row), *g->scale);
-    if (g->bias)
-        kernels->add(tile, tile_row, g->bias + i * g->bias_i + j * g->bias_j, g->bias_i, g->bias_j,
-                     (size_t)rows, (size_t)columns);
-    if (r->activation) {
-        const void *in[1] = { tile };
-        const ptrdiff_t step[1] = { 1 };
-        r->activation(tile, in, step, (size_t)(rows * tile_row));
-    }
-    if (g->residual)
-        kernels->add(tile, tile_row, g->residual + i * g->residual_i + j * g->residual_j, g->residual_i,
-                     g->residual_j, (size_t)rows, (size_t)columns);
-}
-
-/* What the tiles left at `from` (rows of `width` floats) to where c lies. */
-static void write_out(const struct run *r, const struct pe_gemm_problem *g, const float *from, int64_t width,
-                      int64_t i, int64_t j, int64_t rows, int64_t columns) {
-    float *c = g->c + i * g->c_i + j * g->c_j;
-    if (g->c_j == 1) r->kernels->copy(c, g->c_i, from, width, 1, (size_t)rows, (size_t)columns);
-    else if (g->c_i == 1) r->kernels->copy(c, g->c_j, from, 1, width, (size_t)columns, (size_t)rows);
-    else
-        for (int64_t y = 0; y < rows; y++)
-            for (int64_t x = 0; x < columns; x++) c[y * g->c_i + x * g->c_j] = from[y * width + x];
-}
-
-/* rows x columns of c from row i, column j. The tile writes c itself when it may; else a copy of
- * c's part on the stack, cut on its way back, or the task's own panel of c. */
-static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t columns, int vectors) {
-    const struct run *r = k->r;
-    const struct pe_gemm_problem *g = k->g;
-    struct pe_gemm_tile *t = &k->tile;
-    pe_gemm_tile_kernel *kernel = r->kernels->tile[vectors - 1][rows - 1];
-    int64_t width = vectors * r->lanes;
-    int last = k->p1 == g->k;
-    float *c = g->c + i * g->c_i + j * g->c_j;
-    t->from_c = k->p0 > 0 || g->accumulate;
-    t->c_row = width;
-    if (r->plan.own_c) {
-        t->c = k->own_c + (i - k->i0) * width;
-        t->next_c = t->c;
-        kernel(t);
-        return;
-    }
-    if (columns == width && !(last && r->finishes)) {
-        t->c = c;
-        t->c_row = g->c_i;
-        t->next_c = i + rows < k->i1 ? c + rows * g->c_i : c;
-        kernel(t);
-        return;
-    }
-    float buffer[PE_GEMM_MAX_TILE] __attribute__((aligned(64)));
-    if (t->from_c) {
-        if (columns < width) memset(buffer, 0, (size_t)(rows * width) * sizeof *buffer);
-        r->kernels->copy(buffer, width, c, g->c_i, 1, (size_t)rows, (size_t)columns);
-    }
-    t->c = buffer;
-    t->next_c = buffer;
-    kernel(t);
-    if (last) finish(r, g, buffer, width, i, j, rows, columns);
-    write_out(r, g, buffer, width, i, j, rows, columns);
-}
-
-/* The task's rows of a in this block of k, in place, or copied (and widened) along the axis that is contiguous. */
-static void place_a(struct task *k) {
-    const struct pe_gemm_problem *g = k->g;
-    const struct pe_gemm_kernels *kernels = k->r->kernels;
-    int64_t rows = k->i1 - k->i0, depth = k->p1 - k->p0;
-    const void *a = pe_gemm_at(g->a, k->i0 * g->a_i + k->p0 * g->a_p, g->a_half);
-    struct pe_gemm_tile *t = &k->tile;
-    t->k = (size_t)depth;
-    if (!k->r->plan.copy_a) {
-        t->a = a, t->a_row = g->a_i, t->a_k = g->a_p;
-        return;
-    }
-    int along_rows = g->a_i == 1;
-    int64_t step = along_rows ? parts(rows, 16) * 16 : depth, down = along_rows ? depth : rows;
-    int64_t across = along_rows ? rows : depth, far = along_rows ? g->a_p : g->a_i, near = along_rows ? 1 : g->a_p;
-    if (g->a_half) kernels->widen(k->own_a, step, a, far, near, (size_t)down, (size_t)across);
-    else kernels->copy(k->own_a, step, a, far, near, (size_t)down, (size_t)across);
-    t->a = k->own_a, t->a_row = along_rows ? 1 : step, t->a_k = along_rows ? step : 1;
-}
-
-/* bfloat16: a packed panel is widened as it lies; else b's part is widened along the axis that is contiguous,
- * and packed. */
-static void widen_b(struct task *k, const void *b, int64_t j, int64_t columns, int64_t width) {
-    const struct pe_gemm_problem *g = k->g;
-    const struct pe_gemm_kernels *kernels = k->r->kernels;
-    if (k->r->packed) {
-        kernels->widen(k->own_b, width, pe_gemm_at(k->r->packed, j * g->k + k->p0 * width, 1), width, 1, k->tile.k,
-                       (size_t)width);
-        return;
-    }
-    int along_k = g->b_p == 1;
-    int64_t step = along_k ? (int64_t)k->tile.k : columns;
-    kernels->widen(k->wide, step, b, along_k ? g->b_j : g->b_p, along_k ? 1 : g->b_j,
-                   along_k ? (size_t)columns : k->tile.k, (size_t)step);
-    kernels->pack(k->own_b, (size_t)width, k->wide, along_k ? 1 : step, along_k ? step : 1, k->tile.k,
-                  (size_t)columns);
-}
-
-/* The panel of b from column j on in this block of k; `width` is its columns in whole vectors. */
-static void place_b(struct task *k, int64_t j, int64_t columns, int64_t width) {
-    const struct pe_gemm_problem *g = k->g;
-    const void *b = pe_gemm_at(g->b, k->p0 * g->b_p + j * g->b_j, g->b_half);
-    struct pe_gemm_tile *t = &k->tile;
-    switch (k->r->plan.b) {
-    case PE_GEMM_IN_PLACE:
-        t->b = b, t->b_k = g->b_p;
-        return;
-    case PE_GEMM_SHARED:
-    case PE_GEMM_GIVEN:
-        t->b = (const float *)k->r->packed + j * g->k + k->p0 * width, t->b_k = width;
-        return;
-    case PE_GEMM_OWN:
-        k->r->kernels->pack(k->own_b, (size_t)width, b, g->b_p, g->b_j, t->k, (size_t)columns);
-        break;
-    case PE_GEMM_WIDENED:
-        widen_b(k, b, j, columns, width);
-        break;
-    }
-    t->b = k->own_b, t->b_k = width;
-}
-
-/* Tile number x of `tiles` asks for its share of the b that comes next, `columns` from column j, steps from
- * p. Packed, that is one run of lines; else the tile goes down along the far rows, and from tile to tile one
- * line (16 floats) further across. */
-static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int64_t columns, int64_t p) {
-    const struct pe_gemm_problem *g = k->g;
-    struct pe_gemm_tile *t = &k->tile;
-    int64_t depth = min64(k->r->plan.kc, g->k - p), turns = parts((int64_t)t->k, PE_GEMM_AHEAD);
-    t->ahead_lines = 0;
-    int64_t width = parts(columns, k->r->lanes) * k->r->lanes;
-    if (k->r->plan.b == PE_GEMM_GIVEN && tiles == 1) { /* b streams by once: its own lines two pages from here,
-                                       * where the hardware, which follows within a page, does not look yet */
-        t->ahead_lines = (int)(width * PE_GEMM_AHEAD / 16);
-        t->ahead_step = width * PE_GEMM_AHEAD;
-        t->ahead = t->b + STREAM_AHEAD;
-        return;
-    }
-    if (columns <= 0 || depth <= 0) return;
-    if (k->r->packed) {
-        int64_t lines = depth * width / (g->b_half ? 32 : 16);
-        t->ahead_lines = (int)parts(lines, tiles * turns);
-        t->ahead_step = t->ahead_lines * 16;
-        t->ahead = (const float *)pe_gemm_at(k->r->packed, j * g->k + p * width, g->b_half) + x * turns * t->ahead_step;
-        return;
-    }
-    int across_columns = g->b_j == 1;
-    if (g->b_half || (!across_columns && g->b_p != 1)) return;
-    int64_t lines = parts(across_columns ? columns : depth, 16), down = x / lines * turns;
-    if (down >= (across_columns ? depth : columns)) return;
-    t->ahead_lines = 1;
-    t->ahead_step = across_columns ? g->b_p : g->b_j;
-    t->ahead = (const float *)g->b + p * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
-}
-
-static void read_in(struct task *k, int64_t j, int64_t columns, int64_t width) {
-    const struct pe_gemm_problem *g = k->g;
-    int64_t rows = k->i1 - k->i0;
-    memset(k->own_c, 0, (size_t)(rows * width) * sizeof(float));
-    k->r->kernels->copy(k->own_c, width, g->c + k->i0 * g->c_i + j * g->c_j, g->c_i, g->c_j, (size_t)rows,
-                        (size_t)columns);
-}
-
-/* All rows of the task against one panel of b, in tiles of nearly equal height. */
-static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors) {
-    const struct pe_gemm_plan *plan = &k->r->plan;
-    const struct pe_gemm_tile shared = k->tile;
-    int64_t rows = k->i1 - k->i0, tiles = parts(rows, k->r->kernels->rows[vectors - 1]), i = k->i0;
-    int64_t width = vectors * k->r->lanes;
-    if (plan->own_c && k->p0 == 0 && k->g->accumulate) read_in(k, j, columns, width);
-    int64_t next = plan->panels_first ? columns : min64(plan->nr, k->j1 - j - columns);
-    for (int64_t x = 0; x < tiles; x++) {
-        int64_t height = rows / tiles + (x < rows % tiles);
-        k->tile.a = shared.a + (i - k->i0) * shared.a_row;
-        if (plan->fetch_b) look_ahead(k, x, tiles, plan->panels_first ? j : j + columns, next,
-                                      plan->panels_first ? k->p1 : k->p0);
-        run_tile(k, i, j, height, columns, vectors);
-        i += height;
-    }
-    k->tile.a = shared.a;
-    if (plan->own_c && k->p1 == k->g->k) {
-        finish(k->r, k->g, k->own_c, width, k->i0, j, rows, columns);
-        write_out(k->r, k->g, k->own_c, width, k->i0, j, rows, columns);
-    }
-}
-
-/* The panel from column j on, in the block of k from step p on. */
-static void run_block(struct task *k, int64_t j, int64_t p) {
-    const struct run *r = k->r;
-    int64_t columns = min64(r->plan.nr, k->j1 - j);
-    int vectors = (int)parts(columns, r->lanes);
-    if (p != k->p0 || !k->tile.a) {
-        k->p0 = p, k->p1 = min64(p + r->plan.kc, k->g->k);
-        place_a(k);
-    }
-    place_b(k, j, columns, vectors * r->lanes);
-    run_panel(k, j, columns, vectors);
-}
-
-/* With k = 0 there is one empty block: c is 0, and what follows the chain. */
-static void run_task(struct task *k) {
-    int64_t kc = k->r->plan.kc, nr = k->r->plan.nr, depth = k->g->k > 0 ? k->g->k : 1;
-    if (k->r->plan.panels_first) {
-        for (int64_t j = k->j0; j < k->j1; j += nr)
-            for (int64_t p = 0; p < depth; p += kc) run_block(k, j, p);
-    } else {
-        for (int64_t p = 0; p < depth; p += kc)
-            for (int64_t j = k->j0; j < k->j1; j += nr) run_block(k, j, p);
-    }
-}
-
-static void run_row(const struct run *r, const struct pe_gemm_problem *g, int64_t j0, int64_t j1) {
-    float *y = g->c + j0;
-    r->kernels->row(y, (size_t)(j1 - j0), g->a, g->a_p, (const float *)g->b + j0, g->b_p, (size_t)g->k, g->accumulate);
-    finish(r, g, y, j1 - j0, 0, j0, 1, j1 - j0);
-}
-
 struct batch_run {
-    const struct run *run;
+    const struct pe_gemm_run *run;
     const struct pe_gemm_batch *batch;
     int failed;
 };
@@ -272,52 +24,28 @@ static void go_to(struct pe_gemm_problem *g, const struct batch_run *br, int64_t
     }
 }
 
-/* The rectangle of task x of one product: blocks of rows, the first half of them cut by cuts[0]. */
-static void find_task(const struct run *r, struct task *k, int64_t x) {
-    const struct pe_gemm_plan *plan = &r->plan;
-    int64_t few = plan->blocks / 2 * plan->cuts[0], late = x >= few, cuts = plan->cuts[late];
-    int64_t block = late ? plan->blocks / 2 + (x - few) / cuts : x / cuts, cut = (late ? x - few : x) % cuts;
-    int64_t panels = parts(r->g.n, plan->nr);
-    k->i0 = min64(block * plan->rows, r->g.m);
-    k->i1 = min64(k->i0 + plan->rows, r->g.m);
-    k->j0 = min64(panels * cut / cuts * plan->nr, r->g.n);
-    k->j1 = min64(panels * (cut + 1) / cuts * plan->nr, r->g.n);
-}
-
 /* Task x is task x % tasks of product x / tasks. */
 static void tasks_body(int64_t begin, int64_t end, void *arg) {
     struct batch_run *br = arg;
-    const struct run *r = br->run;
-    const struct pe_gemm_plan *plan = &r->plan;
-    float small[SMALL_SCRATCH] __attribute__((aligned(64))), *scratch = small;
-    size_t b_floats = (plan->b_floats + 15) / 16 * 16, c_floats = (plan->c_floats + 15) / 16 * 16;
-    size_t wide_floats = (plan->wide_floats + 15) / 16 * 16;
-    size_t floats = b_floats + c_floats + wide_floats + plan->a_floats;
-    if (floats > SMALL_SCRATCH) scratch = pe_alloc(r->ctx, floats * sizeof(float));
-    if (!scratch) {
+    const struct pe_gemm_run *r = br->run;
+    float small[SMALL_SCRATCH] __attribute__((aligned(64))), *memory = small;
+    size_t floats = pe_gemm_task_floats(&r->plan);
+    if (floats > SMALL_SCRATCH) memory = pe_alloc(r->ctx, floats * sizeof(float));
+    if (!memory) {
         __atomic_store_n(&br->failed, 1, __ATOMIC_RELAXED);
         return;
     }
     for (int64_t x = begin; x < end; x++) {
         struct pe_gemm_problem g = r->g;
-        if (br->batch->axes) go_to(&g, br, x / plan->tasks);
-        if (plan->path == PE_GEMM_ROW) {
-            int64_t j = x % plan->tasks * plan->nr;
-            run_row(r, &g, j, min64(j + plan->nr, g.n));
-            continue;
-        }
-        struct task k = { .r = r, .g = &g, .own_b = scratch, .own_c = scratch + b_floats,
-                          .wide = scratch + b_floats + c_floats,
-                          .own_a = scratch + b_floats + c_floats + wide_floats };
-        find_task(r, &k, x % plan->tasks);
-        run_task(&k);
+        if (br->batch->axes) go_to(&g, br, x / r->plan.tasks);
+        pe_gemm_run_task(r, &g, x % r->plan.tasks, memory);
     }
-    if (scratch != small) pe_free(r->ctx, scratch);
+    if (memory != small) pe_free(r->ctx, memory);
 }
 
 /* Products whose b is packed first go one after the other. */
-static int run_shared(struct run *r, const struct pe_gemm_batch *batch, int threads) {
-    struct run one = *r;
+static int run_shared(struct pe_gemm_run *r, const struct pe_gemm_batch *batch, int threads) {
+    struct pe_gemm_run one = *r;
     const struct pe_gemm_batch alone = { .axes = 0, .count = 1 };
     struct batch_run whole = { .run = r, .batch = batch }, br = { .run = &one, .batch = &alone };
     float *packed = pe_alloc(r->ctx, r->plan.shared_floats * sizeof(float));
@@ -334,7 +62,7 @@ static int run_shared(struct run *r, const struct pe_gemm_batch *batch, int thre
 }
 
 pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
-    struct run r = { .ctx = ctx };
+    struct pe_gemm_run r = { .ctx = ctx };
     struct pe_gemm_batch batch;
     pe_status status = pe_gemm_check(ctx, args, &r.g, &batch, err);
     if (status) return status;
@@ -357,7 +85,6 @@ pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
     }
     if (!done)
         return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %zu bytes of packing",
-                       (r.plan.a_floats + r.plan.b_floats + r.plan.c_floats + r.plan.wide_floats +
-                        r.plan.shared_floats) * sizeof(float));
+                       (pe_gemm_task_floats(&r.plan) + r.plan.shared_floats) * sizeof(float));
     return PE_OK;
 }

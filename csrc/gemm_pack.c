@@ -1,6 +1,7 @@
 /* pe_pack: a weight laid out once as the product reads it. The layout is that of gemm_plan.h's packed b,
  * behind a head that tells what it is: products refuse a pack of another level, size or program. */
 #include "gemm_plan.h"
+#include "sizes.h"
 
 #define PACK_MAGIC UINT64_C(0x31006b6361706570)
 #define PACK_DEPTH 64 /* rows of b at a time, over PACK_PANELS panels: few pages at once, long runs in each */
@@ -20,9 +21,6 @@ struct packing {
     int64_t nr, lanes;
     void *to;
 };
-
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 
 /* bfloat16 keeps its type: half the bytes to stream, widened by the product as it goes. */
 static void pack_half(uint16_t *to, int64_t width, const uint16_t *from, int64_t from_p, int64_t from_j, int64_t depth,

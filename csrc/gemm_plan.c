@@ -1,6 +1,7 @@
 /* Which way a product goes, by its shape and strides alone; the thread count never enters.
  * Costs are counted in FMA instructions. */
 #include "gemm_plan.h"
+#include "sizes.h"
 
 #define FMA_NS 0.2 /* of one, between Ice Lake's 0.18 (two a cycle at 2.7 GHz) and Zen 4's 0.28 */
 
@@ -16,9 +17,6 @@
 #define LEAST_ROWS 24
 #define MANY_BLOCKS 6
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 /* the size of equal parts, none above `most`, in whole `unit`s */
 static int64_t equal_part(int64_t n, int64_t most, int64_t unit) {
     int64_t units = max64(parts(n, unit), 1);

@@ -1,10 +1,8 @@
 /* x against an INT4 pack: rows of x made dense and padded with zeros, then panels over the pool. */
 #include "quant.h"
+#include "sizes.h"
 
 #include <string.h>
-
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 
 enum { TASK_ROWS = 64 }; /* rows that meet a panel while it lies in the second cache */
 

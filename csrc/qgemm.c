@@ -1,15 +1,13 @@
 /* The product of bytes: cuts c into tasks by its shape and runs them over the pool. Sums are exact, so any
  * order and any cut gives the same bits. */
 #include "quant.h"
+#include "sizes.h"
 
 #include <string.h>
 
 enum { TASK_ROWS = 96 }; /* a task's int32 strip of c (24 KB) lives on the stack */
 enum { DEPTH = 512 };    /* groups a block: a panel's 128 KB stay in L2 while the task's rows pass by */
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 /* the size of equal parts, none above `most`, in whole `unit`s */
 static int64_t equal_part(int64_t n, int64_t most, int64_t unit) {
     int64_t units = max64(parts(n, unit), 1);

@@ -1,6 +1,7 @@
 /* Packs of quantized weights: header, then (INT8) column sums, scales and panels, or (INT4) panels alone.
  * A pack may come from a file: nothing in it is believed before its size has been worked out again. */
 #include "quant.h"
+#include "sizes.h"
 
 #include <string.h>
 
@@ -13,8 +14,6 @@ struct header {
 };
 enum { HEADER = 64 };
 _Static_assert(sizeof(struct header) <= HEADER, "the header is one line");
-
-static int64_t parts(int64_t n, int64_t size) { return n / size + (n % size != 0); }
 
 static uint32_t panel_columns(const struct pe_kernels *kernels, int kind) {
     return (uint32_t)(kind == PE_QPACK_INT4 ? kernels->int4.nr : kernels->qgemm.nr);

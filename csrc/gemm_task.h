@@ -1,0 +1,24 @@
+/* What the tasks of a product share, and the one call that runs a task. */
+#ifndef PE_GEMM_TASK_H
+#define PE_GEMM_TASK_H
+
+#include "gemm_plan.h"
+
+struct pe_gemm_run {
+    pe_context *ctx;
+    const struct pe_gemm_kernels *kernels;
+    int lanes;
+    pe_loop *activation; /* or NULL */
+    struct pe_gemm_problem g;
+    struct pe_gemm_plan plan;
+    int finishes;        /* something follows the chain */
+    const void *packed;  /* all of b (plan.b: SHARED, GIVEN, WIDENED from a pack) */
+};
+
+/* Floats of memory that a task needs for itself. */
+size_t pe_gemm_task_floats(const struct pe_gemm_plan *plan);
+
+/* Task x (below plan.tasks) of the product g, which is run->g moved on in the batch. */
+void pe_gemm_run_task(const struct pe_gemm_run *run, const struct pe_gemm_problem *g, int64_t x, float *memory);
+
+#endif

@@ -12,6 +12,9 @@ cdef class Storage:
     cdef readonly int64_t exports          # live writable exports: NumPy may write unseen
     cdef readonly uint64_t unseen_writes   # exports that ended: whoever held them may have written
     cdef readonly bint readonly
+    cdef bint has_pack          # there is an entry in packs (packed.pxi)
+    cdef int pack_uses          # whether inference has used it as it is now:
+    cdef uint64_t pack_version, pack_unseen # at this version, after so many ended exports
 
 
 cdef class Node:
@@ -26,6 +29,7 @@ cdef class Node:
     cdef readonly uint64_t sequence
     cdef readonly int outputs
     cdef bint released
+    cdef bint into_leaves       # its rule may add to the .grad of leaves itself: see add_product
 
 
 cdef class Tensor:

@@ -132,7 +132,16 @@ cdef extern from "pyengine.h" nogil:
         const pe_tensor *bias
         const pe_tensor *c
         int activation, accumulate
+        const pe_tensor *residual
+        const float *scale
+        const void *packed
     pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *)
+    ctypedef struct pe_pack_args:
+        const pe_tensor *b
+        void *packed
+        size_t bytes
+    pe_status pe_pack_bytes(pe_context *, const pe_pack_args *, size_t *bytes, pe_error *)
+    pe_status pe_pack(pe_context *, const pe_pack_args *, pe_error *)
 
     enum:
         PE_QUANT_S8

@@ -51,11 +51,13 @@ def pool_stats():
 
 
 def memory_stats():
-    """Bytes in_use, cached, peak and cap, and the numbers of allocations, reuses and system_calls."""
+    """Bytes in_use (of these, packed: copies of weights laid out for inference), cached, peak and cap, and the
+    numbers of allocations, reuses and system_calls."""
     cdef pe_memory_stats s
+    cdef size_t packed = packed_bytes()
     pe_memory_statistics(context, &s)
     return {"in_use": s.in_use, "cached": s.cached, "peak": s.peak, "cap": s.cap,
-            "allocations": s.allocations, "reuses": s.reuses, "system_calls": s.system_calls}
+            "packed": packed, "allocations": s.allocations, "reuses": s.reuses, "system_calls": s.system_calls}
 
 
 def set_memory_cap(cap):
@@ -68,5 +70,6 @@ def set_memory_cap(cap):
 
 
 def trim():
-    """Gives all cached memory back to the system; returns how many bytes."""
+    """Gives all cached memory back to the system, packed weights too; returns how many bytes."""
+    drop_all_packs()
     return pe_trim(context)

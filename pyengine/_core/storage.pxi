@@ -9,6 +9,8 @@ cdef class Storage:
     """A block of bytes shared by a tensor and its views."""
 
     def __dealloc__(self):
+        if self.has_pack:
+            packs.pop(<size_t><PyObject *>self, None)
         if self.owner is None:
             pe_free(context, self.pointer)
 

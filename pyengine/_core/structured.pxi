@@ -1,4 +1,4 @@
-# Operations with a structure of their own: reductions, products, softmax, losses, optimizer steps.
+# Operations with a structure of their own: reductions, softmax, losses. (Products: product.pxi.)
 # Each def checks, makes the output, drops the GIL and calls one pe_* function; ops/ documents them
 # and holds their derivatives.
 
@@ -105,96 +105,6 @@ def sum_to(Tensor g, shape):
 
 
 cdef int SUM = pe_reduce_find(b"sum")
-
-
-# ---- products --------------------------------------------------------------------
-
-cdef Tensor gemm(const pe_tensor *a, const pe_tensor *b, const pe_tensor *bias, pe_tensor *layout, int activation):
-    """act(a b + bias) in a new tensor; layout has the batch axes, this sets the rest."""
-    cdef pe_gemm_args args
-    cdef pe_error err
-    cdef pe_status status
-    layout.dtype = PE_FLOAT32
-    fill_row_major(layout, "matmul")
-    cdef Tensor out = new_tensor(layout)
-    memset(&args, 0, sizeof(args))
-    args.a, args.b, args.bias, args.c = a, b, bias, &out.view
-    args.activation, args.accumulate = activation, 0
-    with nogil:
-        status = pe_gemm(context, &args, &err)
-    check(status, &err)
-    return out
-
-
-def matmul(a, b):
-    """The product of the last two axes, broadcast over the others; vectors as NumPy's matmul treats them."""
-    cdef Tensor x = as_tensor(a, -1, "matmul"), y = as_tensor(b, -1, "matmul")
-    cdef pe_tensor p = x.view, q = y.view, c
-    cdef int i, lead
-    if p.ndim == 0 or q.ndim == 0:
-        raise ValueError(f"matmul: both need an axis, got shapes {x.shape} and {y.shape}")
-    float_only(x, "matmul", "the first operand")
-    float_only(y, "matmul", "the second operand")
-    if p.ndim == 1:
-        return drop_first(matmul(reshape(x, (1, -1)), y), x, y)
-    if q.ndim == 1:
-        out = matmul(x, reshape(y, (-1, 1)))
-        return reshape(out, out.shape[:-1])
-    if p.shape[p.ndim - 1] != q.shape[q.ndim - 2]:
-        raise ValueError(f"matmul: shapes {x.shape} and {y.shape} do not fit: "
-                         f"{p.shape[p.ndim - 1]} columns against {q.shape[q.ndim - 2]} rows")
-    c.ndim = max(p.ndim, q.ndim)
-    for i in range(c.ndim - 2):
-        c.shape[i] = batch_size(&p, &q, c.ndim - 3 - i, x, y)
-    c.shape[c.ndim - 2], c.shape[c.ndim - 1] = p.shape[p.ndim - 2], q.shape[q.ndim - 1]
-    return record(gemm(&p, &q, NULL, &c, PE_NO_ACTIVATION), "matmul", (x, y), (x, y))
-
-
-cdef object drop_first(object product, Tensor x, Tensor y):
-    if y.view.ndim == 1:
-        return product
-    return reshape(product, product.shape[:-2] + product.shape[-1:])
-
-
-cdef int64_t batch_size(const pe_tensor *p, const pe_tensor *q, int from_end, Tensor x, Tensor y) except -1:
-    cdef int i = p.ndim - 3 - from_end, j = q.ndim - 3 - from_end
-    cdef int64_t m = p.shape[i] if i >= 0 else 1, n = q.shape[j] if j >= 0 else 1
-    if m != n and m != 1 and n != 1:
-        raise ValueError(f"matmul: the leading axes of shapes {x.shape} and {y.shape} do not broadcast")
-    return n if m == 1 else m
-
-
-def linear(input, weights, Tensor bias=None, int activation=PE_NO_ACTIVATION):
-    """act(x weight^T + bias) for x (..., in), weight (out, in), bias (out); recorded when there is no activation."""
-    cdef Tensor x = need(input, "linear", "input"), weight = need(weights, "linear", "weight")
-    cdef pe_tensor w = weight.view, rows, c = x.view
-    cdef Tensor flat, out
-    float_only(x, "linear", "input")
-    float_only(weight, "linear", "weight")
-    if w.ndim != 2 or c.ndim < 1 or c.shape[c.ndim - 1] != w.shape[1]:
-        raise ValueError(f"linear: input of shape {x.shape} does not fit weight of shape {weight.shape}: "
-                         "the last axis must equal weight's second")
-    if bias is not None and (bias.view.ndim != 1 or bias.view.shape[0] != w.shape[0]):
-        raise ValueError(f"linear: bias of shape {bias.shape} does not fit weight of shape {weight.shape}")
-    w.shape[0], w.shape[1] = weight.view.shape[1], weight.view.shape[0]
-    w.strides[0], w.strides[1] = weight.view.strides[1], weight.view.strides[0]
-    if c.ndim == 2:
-        rows = x.view
-    else:  # all leading axes are rows of one product
-        flat = reshape(alias(x), (-1 if numel(&x.view) else numel(&x.view) // max(c.shape[c.ndim - 1], 1),
-                                  c.shape[c.ndim - 1]))
-        rows = flat.view
-    cdef pe_tensor product
-    product.ndim, product.shape[0], product.shape[1] = 2, rows.shape[0], w.shape[1]
-    out = gemm(&rows, &w, NULL if bias is None else &bias.view, &product, activation)
-    if c.ndim != 2:
-        c.shape[c.ndim - 1] = w.shape[1]
-        fill_row_major(&c, "linear")
-        c.data, c.dtype = out.view.data, PE_FLOAT32
-        out.view = c
-    if activation == PE_NO_ACTIVATION:
-        record(out, "linear", (x, weight, bias), (x, weight))
-    return out
 
 
 # ---- softmax and cross entropy ---------------------------------------------------

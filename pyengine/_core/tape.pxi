@@ -275,6 +275,7 @@ cdef object run_engine(list outputs, list gradients, dict wanted, bint retain, b
             wanted[id(node)] = slot[0] if node.outputs == 1 else slot
         grads = tuple(slot)
         slot = None
+        node.into_leaves = wanted is None and not create_graph
         results = node_backward(node, grads)
         grads = None
         for i in range(len(node.edges)):

@@ -33,6 +33,11 @@ cdef class PackedWeight:
         """The shape of the weight: (out, in)."""
         return shape_of(&self.source)
 
+    @property
+    def data_ptr(self):
+        """The address of the first byte."""
+        return <size_t>self.memory
+
     def __repr__(self):
         return f"PackedWeight(shape={self.shape}, nbytes={self.nbytes})"
 

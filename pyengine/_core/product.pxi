@@ -199,9 +199,9 @@ cdef Tensor own_grad(Tensor leaf):
     """leaf.grad where nobody would notice that it is written in place of a new sum; else None."""
     cdef Tensor g = leaf.grad_
     # two references: the leaf's and g here
-    if g is None or g.requires_grad or Py_REFCNT(g) > 2 or Py_REFCNT(g.storage) != 1 or g.storage.owner is not None:
+    if g is None or g.requires_grad or references(<PyObject *>g) > 2 or references(<PyObject *>g.storage) != 1:
         return None
-    if g.view.dtype != PE_FLOAT32 or g.storage.exports or g.is_view or not is_dense(&g.view):
+    if g.storage.owner is not None or g.view.dtype != PE_FLOAT32 or not is_dense(&g.view):
         return None
     return g
 

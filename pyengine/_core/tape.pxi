@@ -5,7 +5,8 @@
 # function in ops/, registered by name). Rules are written in operations on tensors, so with
 # create_graph they are recorded like anything else.
 
-from cpython.ref cimport Py_REFCNT
+cdef extern from "Python.h":
+    Py_ssize_t references "Py_REFCNT"(PyObject *)  # of a pointer: an object would be counted once more
 
 cdef extern from *:
     """
@@ -211,8 +212,8 @@ cdef Tensor owned(Tensor g, Tensor like, bint create_graph):
     for i in range(g.view.ndim):
         if g.view.shape[i] > 1 and g.view.strides[i] != like.view.strides[i]:
             fits = False
-    # two references here: the caller's variable and the argument
-    if fits and Py_REFCNT(g) <= 2 and Py_REFCNT(g.storage) == 1 and not g.storage.readonly:
+    # one reference: the caller's variable
+    if fits and references(<PyObject *>g) == 1 and references(<PyObject *>g.storage) == 1 and g.storage.owner is None:
         return g
     out = empty_like(&like.view, like.view.dtype)
     copy_into(&g.view, &out.view)

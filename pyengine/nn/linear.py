@@ -14,7 +14,8 @@ class Linear(Module):
 
     Arguments: in_features, out_features, bias (False: no b).
     Shape: (..., in_features) -> (..., out_features). weight (out_features, in_features), bias (out_features).
-    Both start uniform in +-1/sqrt(in_features), as PyTorch's do.
+    Both start uniform in +-1/sqrt(in_features), as PyTorch's do. In inference (no_grad) the weight is packed at its
+    second use, with the same results: see `pyengine.pack`.
 
     >>> import pyengine as pe
     >>> layer = pe.nn.Linear(3, 2)

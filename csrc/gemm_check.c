@@ -92,6 +92,17 @@ static pe_status check_writable(const pe_tensor *c, pe_error *err) {
     return PE_OK;
 }
 
+/* With its head and the padding of its panels. */
+static pe_status check_apart_from_pack(pe_context *ctx, const pe_tensor *c, const void *packed, const pe_tensor *b,
+                                       pe_error *err) {
+    size_t bytes;
+    pe_status status = pe_pack_bytes(ctx, &(pe_pack_args){ .b = b }, &bytes, err);
+    if (status) return status;
+    const pe_tensor whole = { .data = (void *)packed, .dtype = PE_UINT8, .ndim = 1, .shape = { (int64_t)bytes },
+                              .strides = { 1 } };
+    return check_apart(c, &whole, "packed", err);
+}
+
 static pe_status check_matrices(const pe_tensor *a, const pe_tensor *b, const pe_tensor *c,
                                 const pe_tensor *bias, pe_error *err) {
     int64_t m = a->shape[a->ndim - 2], k = a->shape[a->ndim - 1], n = b->shape[b->ndim - 1];
@@ -223,7 +234,8 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
     if ((status = check_activation(args->activation, err))) return status;
     if ((status = check_writable(c, err))) return status;
     if ((status = check_apart(c, a, "a", err))) return status;
-    if ((status = check_apart(c, b, "b", err))) return status;
+    if ((status = args->packed ? check_apart_from_pack(ctx, c, args->packed, b, err) : check_apart(c, b, "b", err)))
+        return status;
     if (bias && (status = check_apart(c, bias, "bias", err))) return status;
 
     int ra = a->ndim - 2, rb = b->ndim - 2, rc = c->ndim - 2;

@@ -68,7 +68,8 @@ pe_status pe_gemm_open_pack(pe_context *ctx, const void *packed, pe_tensor *b, p
     const struct head *head = packed;
     struct head mine = { 0 };
     if ((uintptr_t)packed % 64 == 0 && head->magic == PACK_MAGIC) mine = head_for(ctx, head->k, head->n, head->dtype);
-    if (!mine.magic || head->lanes != mine.lanes || head->nr != mine.nr)
+    int known = mine.magic && (head->dtype == PE_FLOAT32 || head->dtype == PE_BFLOAT16) && head->k >= 0 && head->n >= 0;
+    if (!known || head->lanes != mine.lanes || head->nr != mine.nr)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: packed is no weight that pe_pack made at the level %s",
                        ctx->kernels->isa);
     int64_t size = (int64_t)pe_dtype_size(head->dtype);

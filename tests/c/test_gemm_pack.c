@@ -241,7 +241,8 @@ static void test_refused_products(void) {
     BAD(residual, t.strides[1] = 3, PE_ERR_ARGUMENT, "residual");
     BAD(residual, t.data = NULL, PE_ERR_ARGUMENT, "residual has no data");
     BAD(residual, t.data = space + 114, PE_ERR_ARGUMENT, "overlap residual");
-    BAD(c, t.data = (float *)packed.t.data + 16, PE_ERR_ARGUMENT, "overlap");
+    BAD(c, t.data = (float *)packed.t.data + 16, PE_ERR_ARGUMENT, "overlap packed");
+    BAD(c, t.data = packed.t.data, PE_ERR_ARGUMENT, "overlap packed"); /* the head alone */
 #undef BAD
     drop(&b), drop(&packed);
 }

@@ -6,7 +6,10 @@
 #include <string.h>
 
 enum { TASK_ROWS = 96 }; /* a task's int32 strip of c (24 KB) lives on the stack */
-enum { DEPTH = 512 };    /* groups a block: a panel's 128 KB stay in L2 while the task's rows pass by */
+enum { DEPTH = 320 };    /* groups a block: a panel's 80 KB stay in L2 while the task's rows pass by */
+enum { SLICE = 96 };     /* and few rows use 24 KB in turn, from L1 */
+enum { FEW_ROWS = 32 };
+enum { STREAM_AHEAD = 8192 }; /* bytes: two pages, where the hardware, which follows in a page, does not look */
 
 /* the size of equal parts, none above `most`, in whole `unit`s */
 static int64_t equal_part(int64_t n, int64_t most, int64_t unit) {
@@ -60,6 +63,14 @@ static void finish_row(const struct pe_qproduct *q, const int32_t *sums, int64_t
         for (int64_t x = 0; x < columns; x++) to[x * q->c_j] = line[x];
 }
 
+/* Tile x of `tiles` asks for its share of the block of weights that follows this one: panels lie end to end.
+ * One tile alone streams, and asks for its own. */
+static void look_ahead(struct pe_qgemm_tile *t, int64_t x, int64_t tiles, int64_t nr) {
+    int64_t turns = max64(parts((int64_t)t->groups, PE_QGEMM_AHEAD), 1), lines = (int64_t)t->groups * nr / 16;
+    t->ahead_lines = (int)parts(lines, tiles * turns);
+    t->ahead = tiles == 1 ? t->b + STREAM_AHEAD : t->b + (lines + x * turns * t->ahead_lines) * 64;
+}
+
 /* Rows i0 .. i1 of one panel's columns. The weights pass once, whatever the rows. */
 static void run_strip(const struct pe_qproduct *q, int64_t i0, int64_t i1, int64_t panel, int32_t *strip) {
     const struct pe_qgemm_kernels *kernels = &q->ctx->kernels->qgemm;
@@ -69,9 +80,10 @@ static void run_strip(const struct pe_qproduct *q, int64_t i0, int64_t i1, int64
     int direct = q->whole && q->c_j == 1 && columns % lanes == 0;
     struct pe_qgemm_tile t = { .a_row = (ptrdiff_t)q->a_row, .sums = q->sums + j,
                                .vectors = (int)parts(columns, lanes) };
-    for (int64_t g = 0; g < max64(q->groups, 1); g += DEPTH) {
-        int last = g + DEPTH >= q->groups;
-        t.groups = (size_t)(last ? q->groups - g : DEPTH);
+    int64_t tiles = parts(i1 - i0, high), depth = tiles == 1 ? max64(q->groups, 1) : q->m <= FEW_ROWS ? SLICE : DEPTH;
+    for (int64_t g = 0; g < max64(q->groups, 1); g += depth) {
+        int last = g + depth >= q->groups;
+        t.groups = (size_t)(last ? q->groups - g : depth);
         t.b = q->panels + (size_t)panel * q->panel_bytes + g * 4 * nr;
         t.from_c = g > 0;
         for (int64_t i = i0; i < i1; i += high) {
@@ -80,6 +92,7 @@ static void run_strip(const struct pe_qproduct *q, int64_t i0, int64_t i1, int64
             t.zero = q->zero ? q->zero + i : NULL;
             t.c = direct ? q->whole + i * q->c_i + j : strip + (i - i0) * nr;
             t.c_row = direct ? q->c_i : nr;
+            look_ahead(&t, (i - i0) / high, tiles, nr);
             kernels->tile[rows - 1](&t);
             if (!last || direct) continue;
             for (int64_t y = i; y < i + rows; y++) finish_row(q, strip + (y - i0) * nr, y, j, columns);

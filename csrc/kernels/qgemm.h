@@ -13,7 +13,9 @@
 
 /* One tile of `rows` (1 .. mr) by vectors * VL columns. a: packed rows, a_row bytes apart; b: a panel, group g
  * at b + g * 4 nr; c[i*c_row + j]. The sum starts at c when from_c is set, else at -zero[i] * sums[j]
- * (at 0 when zero is NULL). c overlaps nothing. No tail: the caller cuts rows and pads columns. */
+ * (at 0 when zero is NULL). c overlaps nothing. No tail: the caller cuts rows and pads columns.
+ * Every PE_QGEMM_AHEAD groups it asks for the next ahead_lines lines of memory from ahead on. */
+#define PE_QGEMM_AHEAD 8
 struct pe_qgemm_tile {
     size_t groups;
     const uint8_t *a;
@@ -24,6 +26,8 @@ struct pe_qgemm_tile {
     const int32_t *zero, *sums;
     int vectors;
     int from_c;
+    const int8_t *ahead;
+    int ahead_lines;
 };
 
 struct pe_qgemm_kernels {

@@ -50,7 +50,7 @@ typedef int32_t vi __attribute__((vector_size(4 * VL)));
 /* the same for memory of any alignment, which may alias anything */
 typedef float vf_mem __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 typedef uint16_t vh_mem __attribute__((vector_size(2 * VL), aligned(2), may_alias));
-typedef int32_t vi_mem __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+typedef int32_t vi_mem __attribute__((vector_size(4 * VL), aligned(1), may_alias)); /* bytes too are read so */
 
 PE_INLINE vf v_load(const float *p) { return *(const vf_mem *)p; }
 PE_INLINE void v_store(float *p, vf x) { *(vf_mem *)p = x; }

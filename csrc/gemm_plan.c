@@ -69,11 +69,16 @@ static size_t l2_bytes(void) {
     return l2 < (256 << 10) ? (256 << 10) : l2 > (2 << 20) ? (2 << 20) : l2;
 }
 
+/* A task lays out each panel of b itself, just before it uses it. */
+static int makes_own_b(const struct pe_gemm_plan *plan) {
+    return plan->b == PE_GEMM_OWN || plan->b == PE_GEMM_WIDENED;
+}
+
 /* Steps of k at a time: c is read and written once a block. Few rows use a panel of b a few times in turn, so
  * its block stays in L1 (24 KB); one tile of rows uses it once. */
 static int64_t block_depth(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan, int64_t mr) {
     int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, 384);
-    if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS) most = g->m > mr || plan->b_floats ? 6144 / plan->nr : g->k;
+    if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS) most = g->m > mr || makes_own_b(plan) ? 6144 / plan->nr : g->k;
     return equal_part(g->k, max64(most, 48), 8);
 }
 
@@ -107,7 +112,6 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
         plan->b = g->m > 64 && (double)g->k * (double)g->n > 16384 ? PE_GEMM_SHARED : PE_GEMM_OWN;
     if (g->packed) plan->b = PE_GEMM_GIVEN;
     if (g->b_half) plan->b = PE_GEMM_WIDENED;
-    plan->b_floats = plan->b == PE_GEMM_OWN || plan->b == PE_GEMM_WIDENED; /* its size follows */
     plan->own_c = g->c_j != 1;
     plan->copy_a &= !plan->own_c || g->a_half || (g->a_i != 1 && g->a_p != 1);
     plan->panels_first = plan->own_c || (g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a);
@@ -116,7 +120,7 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
     if (plan->own_c) plan->c_floats = (size_t)(plan->rows * plan->nr);
     if (plan->copy_a) plan->a_floats = (size_t)(parts(plan->rows, 16) * 16 * plan->kc);
-    if (plan->b_floats) plan->b_floats = (size_t)(plan->nr * plan->kc);
+    if (makes_own_b(plan)) plan->b_floats = (size_t)(plan->nr * plan->kc);
     if (plan->b == PE_GEMM_WIDENED && !g->packed) plan->wide_floats = (size_t)(plan->nr * plan->kc);
     if (plan->b == PE_GEMM_SHARED) plan->shared_floats = (size_t)(parts(g->n, lanes) * lanes * g->k);
 }

@@ -95,11 +95,7 @@ static void test_threads(void) {
                                          { 1, 4000, 900 }, { 3, 3000, 700 }, { 4000, 1, 900 },
                                          { 1000, 10, 600 } };
     static const int counts[] = { 1, 2, 3, 8 };
-    int normal = pe_get_num_threads(ctx);
-    pe_machine machine;
-    pe_machine_info(&machine);
-    pe_pool_stats before, after;
-    pe_pool_statistics(ctx, &before);
+    struct sharing before = begin_sharing(ctx);
     for (int s = 0; s < 7; s++)
         for (int layout = 0; layout < 2; layout++) {
             int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
@@ -115,9 +111,7 @@ static void test_threads(void) {
             check_product(&a.t, &b.t, &first.t, NULL, 500);
             drop(&a), drop(&b), drop(&first), drop(&c);
         }
-    pe_pool_statistics(ctx, &after);
-    if (machine.cpus_affinity > 1) CHECK(after.shared_calls > before.shared_calls);
-    pe_set_num_threads(ctx, normal);
+    end_sharing(ctx, &before);
 }
 
 /* A row of the product has the same bits alone as among others. */

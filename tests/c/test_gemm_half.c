@@ -3,27 +3,16 @@
 #include "operands.h"
 
 /* Cuts f's elements to bfloat16 and gives their upper halves in the same layout, at a guard page. */
-static struct operand make_half(struct operand *f, int at_start) {
-    int64_t rows = f->t.shape[0], columns = f->t.shape[1], low = 0, high = 0;
-    for (int d = 0; d < 2; d++) {
-        int64_t reach = (f->t.shape[d] - 1) * f->t.strides[d] / 2;
-        if (reach < 0) low += reach; else high += reach;
-    }
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), span = (size_t)(high - low) + 2;
-    size_t inside = (span + page - 1) / page * page;
-    struct operand o = { .bytes = inside + 2 * page };
-    o.map = mmap(NULL, o.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    mprotect(o.map + page, inside, PROT_READ | PROT_WRITE);
-    char *first = o.map + page + (at_start ? 0 : inside - span) - low;
-    o.t = (pe_tensor){ first, PE_BFLOAT16, 2, { rows, columns }, { f->t.strides[0] / 2, f->t.strides[1] / 2 } };
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) {
+static struct operand make_half(struct operand *f, enum layout layout, int at_start) {
+    struct operand o = make_guarded(PE_BFLOAT16, f->t.shape[0], f->t.shape[1], layout, at_start);
+    for (int64_t i = 0; i < o.t.shape[0]; i++)
+        for (int64_t j = 0; j < o.t.shape[1]; j++) {
             uint32_t bits;
             memcpy(&bits, at(&f->t, i, j), sizeof bits);
             uint16_t half = (uint16_t)(bits >> 16);
             bits &= 0xffff0000u;
             memcpy(at(&f->t, i, j), &bits, sizeof bits);
-            memcpy(first + i * o.t.strides[0] + j * o.t.strides[1], &half, sizeof half);
+            memcpy((char *)o.t.data + i * o.t.strides[0] + j * o.t.strides[1], &half, sizeof half);
         }
     return o;
 }
@@ -58,7 +47,7 @@ static void *pack(const pe_tensor *b) {
 static void one_shape(int64_t m, int64_t n, int64_t k, enum layout la, enum layout lb, enum layout lc,
                       int accumulate) {
     struct operand a = make_matrix(m, k, la, 0), b = make_matrix(k, n, lb, 0);
-    struct operand half_a = make_half(&a, (int)draw(2)), half_b = make_half(&b, (int)draw(2));
+    struct operand half_a = make_half(&a, la, (int)draw(2)), half_b = make_half(&b, lb, (int)draw(2));
     struct operand c = make_matrix(m, n, lc, 0), expected = make_matrix(m, n, lc, 0);
     struct operand start = make_matrix(m, n, ROWS, 0);
     const pe_tensor *pairs[3][2] = { { &half_a.t, &half_b.t }, { &half_a.t, &b.t }, { &a.t, &half_b.t } };
@@ -89,13 +78,9 @@ static void test_shapes(void) {
 
 static void test_threads(void) {
     struct operand a = make_matrix(65, 600, ROWS, 0), b = make_matrix(600, 900, COLUMNS, 0);
-    struct operand half_a = make_half(&a, 0), half_b = make_half(&b, 0);
+    struct operand half_a = make_half(&a, ROWS, 0), half_b = make_half(&b, COLUMNS, 0);
     struct operand c = make_matrix(65, 900, ROWS, 0), expected = make_matrix(65, 900, ROWS, 0);
-    int normal = pe_get_num_threads(ctx);
-    pe_machine machine;
-    pe_pool_stats before, after;
-    pe_machine_info(&machine);
-    pe_pool_statistics(ctx, &before);
+    struct sharing before = begin_sharing(ctx);
     multiply(&a.t, &b.t, NULL, &expected.t, 0);
     void *packed = pack(&half_b.t);
     for (int threads = 1; threads <= 8; threads += threads == 3 ? 5 : 1)
@@ -104,9 +89,7 @@ static void test_threads(void) {
             multiply(&half_a.t, again % 2 ? &half_b.t : NULL, again % 2 ? NULL : packed, &c.t, 0);
             check_same(&c.t, &expected.t, "threads");
         }
-    pe_pool_statistics(ctx, &after);
-    if (machine.cpus_affinity > 1) CHECK(after.shared_calls > before.shared_calls);
-    pe_set_num_threads(ctx, normal);
+    end_sharing(ctx, &before);
     pe_free(ctx, packed);
     drop(&a), drop(&b), drop(&half_a), drop(&half_b), drop(&c), drop(&expected);
 }
@@ -127,10 +110,7 @@ static void test_refusals(void) {
 }
 
 int main(void) {
-    pe_machine machine;
-    pe_machine_info(&machine);
-    two_roundings = strcmp(machine.isa, "generic") == 0;
-    ctx = pe_default_context();
+    prepare();
     test_shapes();
     test_threads();
     test_refusals();

@@ -192,11 +192,7 @@ static void test_specials(void) {
 static void test_threads(void) {
     static const int64_t shapes[][3] = { { 1, 4096, 1100 }, { 8, 3000, 512 }, { 300, 500, 640 } };
     static const int counts[] = { 1, 2, 3, 8 };
-    int normal = pe_get_num_threads(ctx);
-    pe_machine machine;
-    pe_machine_info(&machine);
-    pe_pool_stats before, after;
-    pe_pool_statistics(ctx, &before);
+    struct sharing before = begin_sharing(ctx);
     for (int s = 0; s < 3; s++)
         for (int group = 0; group <= 64; group += 64) {
             int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
@@ -218,9 +214,7 @@ static void test_threads(void) {
             drop_pack(&p);
             drop(&x), drop(&out), drop(&first);
         }
-    pe_pool_statistics(ctx, &after);
-    if (machine.cpus_affinity > 1) CHECK(after.shared_calls > before.shared_calls);
-    pe_set_num_threads(ctx, normal);
+    end_sharing(ctx, &before);
 }
 
 /* ---- packs that are none ---- */

@@ -54,6 +54,9 @@ void pe_pool_reset_after_fork(struct pe_pool *pool) {
     atomic_store(&pool->start_failed, 0);
     for (int j = 0; j < PE_JOBS; j++)
         atomic_store(&pool->jobs[j].state, 0);
+    for (int i = 0; i < PE_MAX_THREADS; i++)
+        if (pool->seats[i].pool)
+            pe_seat_leave(&pool->seats[i]);
 }
 
 /* ---- what a program may set and ask ---- */
@@ -129,7 +132,10 @@ static struct pe_job *take_job(struct pe_pool *pool) {
 /* Spinning workers cost nothing; sleepers and new threads cost a system call each. */
 static void invite_workers(struct pe_pool *pool, int wanted, int room) {
     int missing = wanted < room ? wanted : room;
-    missing -= atomic_load(&pool->spinners);
+    int spinners = atomic_load(&pool->spinners);
+    if (spinners > 0)
+        pe_seat_clear_spinners(pool);
+    missing -= spinners;
     if (missing > 0)
         missing -= pe_wake_workers(pool, missing);
     if (missing > 0 && atomic_load_explicit(&pool->workers, memory_order_relaxed) + 1 <

@@ -5,6 +5,7 @@
 #include "fpstate.h"
 #include "futex.h"
 #include "pyengine.h"
+#include "seat.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -69,6 +70,8 @@ struct pe_pool {
     _Atomic uint64_t row_time, row_ns; /* see pe_threads_for */
     _Alignas(128) _Atomic uint64_t parallel_calls, shared_calls, chunks, worker_chunks;
     struct pe_job jobs[PE_JOBS];
+    _Atomic int seats_taken;              /* at most, at any time: later seats were never used */
+    struct pe_seat seats[PE_MAX_THREADS]; /* one a worker, the first free one is taken */
 };
 
 extern _Thread_local int pe_inside_call; /* this thread runs a body: further calls run inline */

@@ -77,7 +77,7 @@ static int is_surplus(struct pe_pool *pool) {
 }
 
 /* 1: some job was helped; 0: time to sleep. */
-static int look_for_work(struct pe_pool *pool) {
+static int look_for_work(struct pe_pool *pool, struct pe_seat *seat) {
     uint64_t deadline = 0;
     unsigned looks = 0;
     for (;;) {
@@ -85,6 +85,8 @@ static int look_for_work(struct pe_pool *pool) {
         for (; open; open &= open - 1)
             if (help(pool, __builtin_ctzll(open)))
                 return 1;
+        if (looks % PE_LOOKS_PER_CLOCK == 0)
+            pe_seat_spin(seat);
         int spin_ns = atomic_load_explicit(&pool->spin_ns, memory_order_relaxed);
         if (!spin_ns || !pe_spin_once(&looks, &deadline, spin_ns) || is_surplus(pool))
             return 0;
@@ -100,54 +102,7 @@ static int work_in_sight(struct pe_pool *pool) {
     return 0;
 }
 
-static void sleep_until_ticket(struct pe_pool *pool) {
-    atomic_fetch_sub(&pool->spinners, 1);
-    atomic_fetch_add(&pool->sleepers, 1);
-    /* A caller that opened its job before the two lines above took this worker for a spinner and woke
-     * nobody, and pe_set_num_threads may have looked for sleepers just before: nothing is lost if we
-     * look once more now. */
-    if (is_surplus(pool) || work_in_sight(pool))
-        pe_wake_workers(pool, 1);
-    for (;;) {
-        uint32_t tickets = atomic_load(&pool->tickets);
-        while (tickets)
-            if (atomic_compare_exchange_weak(&pool->tickets, &tickets, tickets - 1))
-                return;
-        pe_futex_wait(&pool->tickets, 0);
-    }
-}
-
-static int end_if_surplus(struct pe_pool *pool) {
-    if (!is_surplus(pool))
-        return 0;
-    pe_lock_take(&pool->lock);
-    int surplus = is_surplus(pool);
-    if (surplus) {
-        atomic_fetch_sub(&pool->workers, 1);
-        atomic_fetch_sub(&pool->spinners, 1);
-    }
-    pe_lock_drop(&pool->lock);
-    return surplus;
-}
-
-static void *work_until_surplus(void *argument) {
-    struct pe_pool *pool = argument;
-    pe_inside_call = 1;
-#if defined(__APPLE__)
-    pthread_setname_np("pyengine");
-#elif defined(__linux__)
-    pthread_setname_np(pthread_self(), "pyengine");
-#endif
-    for (;;) {
-        while (look_for_work(pool)) {
-        }
-        if (end_if_surplus(pool))
-            return NULL;
-        sleep_until_ticket(pool);
-    }
-}
-
-int pe_wake_workers(struct pe_pool *pool, int wanted) {
+static int wake_sleepers(struct pe_pool *pool, int wanted) {
     int sleepers = atomic_load(&pool->sleepers), count;
     do {
         count = wanted < sleepers ? wanted : sleepers;
@@ -161,6 +116,66 @@ int pe_wake_workers(struct pe_pool *pool, int wanted) {
     return count;
 }
 
+static void sleep_until_ticket(struct pe_pool *pool, struct pe_seat *seat) {
+    pe_seat_sleep(seat);
+    atomic_fetch_sub(&pool->spinners, 1);
+    atomic_fetch_add(&pool->sleepers, 1);
+    /* A caller that opened its job before the two lines above took this worker for a spinner and woke
+     * nobody, and pe_set_num_threads may have looked for sleepers just before: nothing is lost if we
+     * look once more now. */
+    if (is_surplus(pool) || work_in_sight(pool))
+        wake_sleepers(pool, 1);
+    for (;;) {
+        uint32_t tickets = atomic_load(&pool->tickets);
+        while (tickets)
+            if (atomic_compare_exchange_weak(&pool->tickets, &tickets, tickets - 1)) {
+                pe_seat_wake(seat);
+                return;
+            }
+        pe_futex_wait(&pool->tickets, 0);
+    }
+}
+
+static int end_if_surplus(struct pe_pool *pool, struct pe_seat *seat) {
+    if (!is_surplus(pool))
+        return 0;
+    pe_lock_take(&pool->lock);
+    int surplus = is_surplus(pool);
+    if (surplus) {
+        pe_seat_leave(seat);
+        atomic_fetch_sub(&pool->workers, 1);
+        atomic_fetch_sub(&pool->spinners, 1);
+    }
+    pe_lock_drop(&pool->lock);
+    return surplus;
+}
+
+static void *work_until_surplus(void *argument) {
+    struct pe_seat *seat = argument;
+    struct pe_pool *pool = seat->pool;
+    pe_inside_call = 1;
+#if defined(__APPLE__)
+    pthread_setname_np("pyengine");
+#elif defined(__linux__)
+    pthread_setname_np(pthread_self(), "pyengine");
+#endif
+    pe_seat_wake(seat);
+    for (;;) {
+        while (look_for_work(pool, seat)) {
+        }
+        if (end_if_surplus(pool, seat))
+            return NULL;
+        sleep_until_ticket(pool, seat);
+    }
+}
+
+int pe_wake_workers(struct pe_pool *pool, int wanted) {
+    if (wanted <= 0 || atomic_load(&pool->sleepers) <= 0)
+        return 0;
+    pe_seat_clear_sleepers(pool);
+    return wake_sleepers(pool, wanted);
+}
+
 static int start_one(struct pe_pool *pool) {
     pthread_t thread;
     pthread_attr_t attributes;
@@ -171,13 +186,18 @@ static int start_one(struct pe_pool *pool) {
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&every); /* signals are for the program's threads: Python's handlers expect them there */
     pthread_sigmask(SIG_SETMASK, &every, &before);
+    struct pe_seat *seat = pe_seat_take(pool);
     atomic_fetch_add(&pool->workers, 1);
     atomic_fetch_add(&pool->spinners, 1);
-    int failed = pthread_create(&thread, &attributes, work_until_surplus, pool);
+    int failed = !seat || pthread_create(&thread, &attributes, work_until_surplus, seat);
     if (failed) {
+        if (seat)
+            pe_seat_leave(seat);
         atomic_fetch_sub(&pool->workers, 1);
         atomic_fetch_sub(&pool->spinners, 1);
         atomic_store(&pool->start_failed, 1);
+    } else {
+        pe_seat_begin(seat, thread);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);

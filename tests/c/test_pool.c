@@ -208,6 +208,58 @@ static void test_idle(void) {
     CHECK((after.tv_sec - before.tv_sec) * 1000000000L + after.tv_nsec - before.tv_nsec < 3000000);
 }
 
+/* ---- where workers run ---- */
+
+#ifdef __linux__
+struct places { pthread_t caller; cpu_set_t at_home; _Atomic int helped, beside_caller, narrow; int processor; };
+
+static void place_body(int64_t begin, int64_t end, void *arg) {
+    struct places *p = arg;
+    cpu_set_t mine;
+    (void)begin, (void)end;
+    if (!pthread_equal(pthread_self(), p->caller)) {
+        p->helped++;
+        p->beside_caller += sched_getcpu() == p->processor;
+        sched_getaffinity(0, sizeof mine, &mine);
+        p->narrow += !CPU_EQUAL(&mine, &p->at_home);
+    }
+    burn(20000);
+}
+
+/* Whatever processor the caller computes on, a worker that slept on it wakes on another one, and may run
+ * everywhere again. */
+static void test_seats(void) {
+    cpu_set_t all, one;
+    struct places p = {.caller = pthread_self()};
+    sched_getaffinity(0, sizeof all, &all);
+    p.at_home = all;
+    if (CPU_COUNT(&all) < 2) {
+        printf("test_seats: one processor: nowhere else to run\n");
+        return;
+    }
+    pe_set_num_threads(ctx, 2);
+    pe_parallel_for(ctx, 200, 1, 0, place_body, &p); /* the worker inherits the caller's whole affinity */
+    for (int round = 0, processor = 0; round < 8; round++, processor++) {
+        while (!CPU_ISSET(processor % CPU_SETSIZE, &all)) processor++;
+        processor %= CPU_SETSIZE;
+        usleep(2000); /* the worker falls asleep */
+        CPU_ZERO(&one);
+        CPU_SET(processor, &one);
+        sched_setaffinity(0, sizeof one, &one);
+        p.processor = processor;
+        p.helped = p.beside_caller = p.narrow = 0;
+        /* a worker that waits behind the caller cannot help; the first one here may be an earlier one, still awake */
+        for (int i = 0; i < 50 && !p.helped; i++) pe_parallel_for(ctx, 200, 1, 0, place_body, &p);
+        CHECK(p.helped > 0);
+        CHECK(p.beside_caller == 0);
+        CHECK(p.narrow == 0);
+    }
+    sched_setaffinity(0, sizeof all, &all);
+}
+#else
+static void test_seats(void) {}
+#endif
+
 int main(void) {
     ctx = pe_default_context();
     alarm(60); /* a hang is a failure, not a wait */
@@ -219,5 +271,6 @@ int main(void) {
     test_fp_state();
     test_signals_and_cost();
     test_idle();
+    test_seats();
     return check_report();
 }

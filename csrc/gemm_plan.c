@@ -5,6 +5,10 @@
 
 #define FMA_NS 0.2 /* of one, between Ice Lake's 0.18 (two a cycle at 2.7 GHz) and Zen 4's 0.28 */
 
+/* Bytes a nanosecond that one thread reads, from memory or a far cache and from its own: what few rows wait for. */
+#define FAR_BYTES 20.0
+#define NEAR_BYTES 60.0
+
 /* Moving one element, in FMA instructions (of 16 lanes): a rough guide is enough, both sides of the
  * choices below are right. */
 #define COST_COPIED 0.12     /* along contiguous memory */
@@ -67,6 +71,13 @@ static double cost(const struct pe_gemm_problem *g, int lanes) {
 static size_t l2_bytes(void) {
     size_t l2 = pe_machine_cached()->l2;
     return l2 < (256 << 10) ? (256 << 10) : l2 > (2 << 20) ? (2 << 20) : l2;
+}
+
+/* Of one thread, for the choice of their number: arithmetic or, with few rows, the reading of b. */
+static double nanoseconds(const struct pe_gemm_problem *g, double fmas) {
+    double bytes = (double)g->k * (double)g->n * (g->b_half ? 2 : 4);
+    double reading = bytes / (bytes > (double)l2_bytes() / 2 ? FAR_BYTES : NEAR_BYTES);
+    return fmas * FMA_NS > reading ? fmas * FMA_NS : reading;
 }
 
 /* A task lays out each panel of b itself, just before it uses it. */
@@ -134,7 +145,7 @@ void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem 
     int exchange = fmas_other < fmas && !g->packed;
     if (exchange) *g = other;
     *plan = (struct pe_gemm_plan){ .path = PE_GEMM_TILES, .exchanged = exchange, .tasks = 1,
-                                   .nanoseconds = (exchange ? fmas_other : fmas) * FMA_NS };
+                                   .nanoseconds = nanoseconds(g, exchange ? fmas_other : fmas) };
     if (g->m == 1 && g->b_j == 1 && g->c_j == 1 && !g->packed && !g->residual && !g->a_half &&
         !g->b_half) {
         plan->path = PE_GEMM_ROW;

@@ -89,7 +89,8 @@ static int makes_own_b(const struct pe_gemm_plan *plan) {
  * its block stays in L1 (24 KB); one tile of rows uses it once. */
 static int64_t block_depth(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan, int64_t mr) {
     int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, 384);
-    if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS) most = g->m > mr || makes_own_b(plan) ? 6144 / plan->nr : g->k;
+    if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS)
+        most = g->m > mr || makes_own_b(plan) ? 6144 / plan->nr : parts(g->k, 8) * 8;
     return equal_part(g->k, max64(most, 48), 8);
 }
 
@@ -104,7 +105,7 @@ static int64_t most_rows(int64_t kc) {
 static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int lanes) {
     double all = (double)g->m * (double)parts(g->n, lanes) * (double)g->k;
     int64_t goal = all > TASK_FMAS * MOST_TASKS ? MOST_TASKS : max64((int64_t)(all / TASK_FMAS), 1);
-    int64_t panels = parts(g->n, plan->nr), blocks = parts(g->m, most_rows(plan->kc));
+    int64_t panels = parts(g->n, plan->nr * plan->abreast), blocks = parts(g->m, most_rows(plan->kc));
     blocks = max64(blocks, min64(parts(goal, panels), parts(g->m, LEAST_ROWS)));
     plan->rows = equal_part(g->m, parts(g->m, blocks), 1);
     plan->blocks = blocks = parts(g->m, plan->rows);
@@ -112,6 +113,14 @@ static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan
     plan->cuts[0] = blocks >= MANY_BLOCKS ? 1 : cuts;
     plan->cuts[1] = blocks >= MANY_BLOCKS ? min64(panels, 4) : cuts;
     plan->tasks = blocks / 2 * plan->cuts[0] + (blocks - blocks / 2) * plan->cuts[1];
+}
+
+/* One row against a pack: as many panels side by side as leave six tasks. */
+static int panels_abreast(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan,
+                          const struct pe_gemm_kernels *kernels, int lanes) {
+    if (g->m > 1 || plan->b != PE_GEMM_GIVEN || !plan->panels_first || plan->own_c || plan->nr < kernels->vectors * lanes)
+        return 1;
+    return (int)max64(min64(g->n / plan->nr / 6, PE_GEMM_ABREAST), 1);
 }
 
 static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan,
@@ -126,6 +135,7 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     plan->own_c = g->c_j != 1;
     plan->copy_a &= !plan->own_c || g->a_half || (g->a_i != 1 && g->a_p != 1);
     plan->panels_first = plan->own_c || (g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a);
+    plan->abreast = panels_abreast(g, plan, kernels, lanes);
     plan->kc = block_depth(g, plan, kernels->rows[widest - 1]);
     cut_tasks(g, plan, lanes);
     plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;

@@ -60,6 +60,7 @@ struct pe_gemm_plan {
     double nanoseconds;       /* estimated, on one thread */
     int64_t kc;               /* steps of k at a time */
     int64_t nr;               /* columns of a panel of b (ROW: of a task) */
+    int abreast;              /* panels that one row meets side by side; 1 for more rows */
     int64_t rows, blocks;     /* rows of a block, and how many blocks */
     int64_t cuts[2];          /* tasks of one block */
     int64_t tasks;            /* of one product of the batch */

@@ -50,7 +50,8 @@ static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t
     const struct pe_gemm_run *r = k->r;
     const struct pe_gemm_problem *g = k->g;
     struct pe_gemm_tile *t = &k->tile;
-    pe_gemm_tile_kernel *kernel = r->kernels->tile[vectors - 1][rows - 1];
+    int panels = vectors / r->kernels->vectors;
+    pe_gemm_tile_kernel *kernel = panels > 1 ? r->kernels->abreast[panels - 1] : r->kernels->tile[vectors - 1][rows - 1];
     int64_t width = vectors * r->lanes;
     int last = k->p1 == g->k;
     float *c = g->c + i * g->c_i + j * g->c_j;
@@ -206,23 +207,43 @@ static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors) {
     }
 }
 
+static void go_to_block(struct task *k, int64_t p) {
+    if (p == k->p0 && k->tile.a) return;
+    k->p0 = p, k->p1 = min64(p + k->r->plan.kc, k->g->k);
+    place_a(k);
+}
+
 /* The panel from column j on, in the block of k from step p on. */
 static void run_block(struct task *k, int64_t j, int64_t p) {
     const struct pe_gemm_run *r = k->r;
     int64_t columns = min64(r->plan.nr, k->j1 - j);
     int vectors = (int)parts(columns, r->lanes);
-    if (p != k->p0 || !k->tile.a) {
-        k->p0 = p, k->p1 = min64(p + r->plan.kc, k->g->k);
-        place_a(k);
-    }
+    go_to_block(k, p);
     place_b(k, j, columns, vectors * r->lanes);
     run_panel(k, j, columns, vectors);
+}
+
+/* One row: from column j on as many panels as there are, up to plan.abreast; gives their columns. */
+static int64_t run_abreast(struct task *k, int64_t j) {
+    const struct pe_gemm_plan *plan = &k->r->plan;
+    int64_t columns = min64((k->j1 - j) / plan->nr, plan->abreast) * plan->nr;
+    if (columns <= plan->nr) {
+        run_block(k, j, 0);
+        return plan->nr;
+    }
+    go_to_block(k, 0);
+    place_b(k, j, columns, plan->nr);
+    k->tile.b_panel = plan->nr * k->g->k;
+    run_tile(k, k->i0, j, 1, columns, (int)(columns / k->r->lanes));
+    return columns;
 }
 
 /* With k = 0 there is one empty block: c is 0, and what follows the chain. */
 static void run_task(struct task *k) {
     int64_t kc = k->r->plan.kc, nr = k->r->plan.nr, depth = k->g->k > 0 ? k->g->k : 1;
-    if (k->r->plan.panels_first) {
+    if (k->r->plan.abreast > 1) {
+        for (int64_t j = k->j0; j < k->j1;) j += run_abreast(k, j);
+    } else if (k->r->plan.panels_first) {
         for (int64_t j = k->j0; j < k->j1; j += nr)
             for (int64_t p = 0; p < depth; p += kc) run_block(k, j, p);
     } else {
@@ -242,11 +263,11 @@ static void find_task(const struct pe_gemm_run *r, struct task *k, int64_t x) {
     const struct pe_gemm_plan *plan = &r->plan;
     int64_t few = plan->blocks / 2 * plan->cuts[0], late = x >= few, cuts = plan->cuts[late];
     int64_t block = late ? plan->blocks / 2 + (x - few) / cuts : x / cuts, cut = (late ? x - few : x) % cuts;
-    int64_t panels = parts(r->g.n, plan->nr);
+    int64_t unit = plan->nr * plan->abreast, panels = parts(r->g.n, unit);
     k->i0 = min64(block * plan->rows, r->g.m);
     k->i1 = min64(k->i0 + plan->rows, r->g.m);
-    k->j0 = min64(panels * cut / cuts * plan->nr, r->g.n);
-    k->j1 = min64(panels * (cut + 1) / cuts * plan->nr, r->g.n);
+    k->j0 = min64(panels * cut / cuts * unit, r->g.n);
+    k->j1 = min64(panels * (cut + 1) / cuts * unit, r->g.n);
 }
 
 static size_t whole_lines(size_t floats) { return (floats + 15) / 16 * 16; }

@@ -10,20 +10,23 @@
 #define PE_GEMM_MAX_VECTORS 4
 #define PE_GEMM_MAX_TILE (28 * 16)
 
+/* Panels of b that one row meets side by side. */
+#define PE_GEMM_ABREAST 4
+
 /* One tile: c[i,j] = fma(a[i,p], b[p,j], .) for p = 0 .. k-1 in this order, i < rows, j < vectors * VL.
  * a[i*a_row + p*a_k], one of the two strides is 1; b[p*b_k + j]; c[i*c_row + j]. The chain starts
  * at c when from_c is set, else at +0. c overlaps neither a nor b. No tail: the caller cuts the rows,
  * and pads the columns of b and c.
  *
  * While it computes it asks for what the next tiles read: every PE_GEMM_AHEAD steps of k for ahead_lines
- * lines from ahead on (to be found in L2), which then moves on by ahead_step; and for the next tile's c. */
+ * lines from ahead on, which then moves on by ahead_step; and for the next tile's c. */
 #define PE_GEMM_AHEAD 8
 struct pe_gemm_tile {
     size_t k;
     const float *a;
     ptrdiff_t a_row, a_k;
     const float *b;
-    ptrdiff_t b_k;
+    ptrdiff_t b_k, b_panel; /* b_panel: from panel to panel, for `abreast` only */
     float *c;
     ptrdiff_t c_row;
     int from_c;
@@ -38,6 +41,9 @@ struct pe_gemm_kernels {
     int vectors;                         /* of the widest tile */
     int rows[PE_GEMM_MAX_VECTORS];       /* rows[v-1]: the most rows that v vectors leave registers for */
     pe_gemm_tile_kernel *const *tile[PE_GEMM_MAX_VECTORS]; /* tile[v-1][rows-1] */
+    /* abreast[q-1], q > 1: the tile's equation for one row and q panels of the widest tile's columns, b_panel apart.
+     * They stream from memory side by side, since hardware runs ahead within a page of each stream only. */
+    pe_gemm_tile_kernel *abreast[PE_GEMM_ABREAST];
     /* to[p*width + x] = from[p*from_p + x*from_x], p < depth, x < count <= width; a width that is
      * a multiple of VL is filled up with zeros. Writes nothing outside these depth rows. No overlap. */
     void (*pack)(float *to, size_t width, const float *from, ptrdiff_t from_p, ptrdiff_t from_x,

@@ -33,6 +33,8 @@ def linear(p, make):
     x, weights, bias = make.linear(p)
     x = pe.from_numpy(x)
     layers = [torchlike.linear(pe, weight, bias).eval() for weight in weights]
+    for layer in layers:
+        pe.pack(layer.weight)  # now, as the second call would: calls that take turns would each do it while they are timed
     bare = [(layer.weight, layer.bias) for layer in (torchlike.linear(pe, w, bias) for w in weights)]
     return {
         "": [lambda layer=layer: layer(x) for layer in layers],

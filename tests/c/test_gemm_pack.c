@@ -64,6 +64,8 @@ static void test_shapes(void) {
         for (int y = 0; y < 5; y++)
             one_shape(rows[x], 65 + 64 * (x % 2), depths[y], any_layout(), any_layout(), any_layout(), (x + y) % 2);
     one_shape(300, 129, 1025, any_layout(), any_layout(), any_layout(), 0);
+    for (int64_t n = 1; n < 30; n++) /* one row: any number of panels abreast, of any level, whole or cut */
+        one_shape(1, 61 * n, 1 + 43 * (n % 9), any_layout(), any_layout(), any_layout(), n % 2);
     one_shape(0, 30, 20, ROWS, ROWS, ROWS, 0);
     one_shape(20, 0, 30, ROWS, ROWS, ROWS, 0);
 }
@@ -116,10 +118,10 @@ static void test_batch(int64_t m, int64_t n, int64_t k, int turned) {
 }
 
 static void test_threads(void) {
-    static const int64_t shapes[][3] = { { 1, 4000, 900 }, { 5, 3000, 700 }, { 33, 1000, 1030 }, { 300, 500, 784 } };
+    static const int64_t shapes[][3] = { { 1, 4000, 900 }, { 1, 770, 904 }, { 5, 3000, 700 }, { 33, 1000, 1030 }, { 300, 500, 784 } };
     static const int counts[] = { 1, 2, 3, 8 };
     struct sharing before = begin_sharing(ctx);
-    for (int s = 0; s < 4; s++) {
+    for (int s = 0; s < 5; s++) {
         int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
         struct operand a = make_matrix(m, k, ROWS, 0), b = make_matrix(k, n, s % 2 ? COLUMNS : ROWS, 0);
         struct operand first = make_matrix(m, n, ROWS, 0), c = make_matrix(m, n, ROWS, 0);

@@ -35,22 +35,29 @@ cdef int product_shape(Tensor x, Tensor y, pe_tensor *c, str what) except -1:
 
 
 def matmul(a, b):
-    """The product of the last two axes, broadcast over the others; vectors as NumPy's matmul treats them."""
+    """The product of the last two axes, broadcast over the others; vectors as NumPy's matmul treats them. Both float32,
+    or both bfloat16: then sums are float32's, rounded once."""
     cdef Tensor x = as_tensor(a, -1, "matmul"), y = as_tensor(b, -1, "matmul")
     cdef pe_gemm_args args
     cdef pe_tensor c
     if x.view.ndim == 0 or y.view.ndim == 0:
         raise ValueError(f"matmul: both need an axis, got shapes {x.shape} and {y.shape}")
-    float_only(x, "matmul", "the first operand")
-    float_only(y, "matmul", "the second operand")
+    cdef bint half = x.view.dtype == PE_BFLOAT16 and y.view.dtype == PE_BFLOAT16
+    if not half:
+        if PE_BFLOAT16 in (x.view.dtype, y.view.dtype):
+            raise TypeError(f"matmul: the operands must have the same dtype, got {x.dtype} of shape {x.shape} and "
+                            f"{y.dtype} of shape {y.shape}")
+        float_only(x, "matmul", "the first operand")
+        float_only(y, "matmul", "the second operand")
     if x.view.ndim == 1:
         return drop_first(matmul(reshape(x, (1, -1)), y), x, y)
     if y.view.ndim == 1:
-        out = matmul(x, reshape(y, (-1, 1)))
-        return reshape(out, out.shape[:-1])
+        column = matmul(x, reshape(y, (-1, 1)))
+        return reshape(column, column.shape[:-1])
     product_shape(x, y, &c, "matmul")
     clear(&args, &x.view, &y.view)
-    return record(gemm(&args, &c, "matmul"), "matmul", (x, y), (x, y))
+    cdef Tensor out = gemm(&args, &c, "matmul")
+    return record(convert(out, PE_BFLOAT16) if half else out, "matmul", (x, y), (x, y))
 
 
 cdef object drop_first(object product, Tensor x, Tensor y):

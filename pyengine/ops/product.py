@@ -11,6 +11,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     """a @ b over the last two axes, broadcast over the others; vectors as in NumPy.
 
     Shape: (..., m, k) @ (..., k, n) -> (..., m, n). ValueError names both shapes where they do not fit.
+    dtypes: float32, or both bfloat16 (not recorded; summed in float32, rounded to bfloat16 once); else TypeError.
     """
     return _core.matmul(a, b)
 

@@ -16,7 +16,7 @@ from pyengine.bench.harness import TOLERANCE, Sample, Work, interleave
 from pyengine.bench.processes import Field, Gone
 
 OWN = "pyengine"
-AT_MOST = 4.0  # seconds of rounds a case
+AT_MOST = 2.5  # seconds of rounds a case
 ROUND = 0.008  # seconds of one participant in one round
 
 

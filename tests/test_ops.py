@@ -222,3 +222,29 @@ def test_same_bits_for_any_number_of_threads():
                 if pe.pool_stats()["worker_chunks"] > before:
                     break
         assert pe.pool_stats()["worker_chunks"] > before
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_scalar_has_an_axis_of_its_own(dim):
+    """As in torch: a tensor without axes may be asked for axis 0 or -1, and for no other."""
+    for f in (pe.sum, pe.mean, pe.prod, pe.amax, pe.amin):
+        x = pe.tensor(3.0, requires_grad=True)
+        out = f(x, dim)
+        assert out.shape == () and out.item() == 3.0
+        out.backward()
+        assert x.grad.item() == 1.0
+    x = pe.tensor(3.0)
+    assert pe.argmax(x, dim).item() == 0 and pe.argmax(x, dim).shape == ()
+    assert pe.softmax(x, dim).item() == 1.0 and pe.log_softmax(x, dim).item() == 0.0
+    assert x.transpose(0, dim).shape == ()
+    for f in (pe.sum, pe.argmax, pe.softmax, pe.amax):
+        with pytest.raises(IndexError, match="axis 1 is out of range"):
+            f(x, 1)
+
+
+def test_vector_times_vector_is_a_number():
+    x, y = pe.tensor([1.0, 2.0], requires_grad=True), pe.tensor([3.0, 4.0])
+    out = x @ y
+    assert out.shape == () and out.item() == 11.0
+    out.backward()
+    assert x.grad.tolist() == [3.0, 4.0]

@@ -61,8 +61,8 @@ def matmul(a, b):
 
 
 cdef object drop_first(object product, Tensor x, Tensor y):
-    if y.view.ndim == 1:
-        return product
+    if y.view.ndim == 1:  # one row against a vector gave one element along the row's axis
+        return reshape(product, product.shape[:-1])
     return reshape(product, product.shape[:-2] + product.shape[-1:])
 
 

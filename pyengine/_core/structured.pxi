@@ -27,11 +27,11 @@ cdef uint32_t axes_of(Tensor x, object dims, str what) except? 0xffffffff:
     if dims is None:
         return <uint32_t>((1 << x.view.ndim) - 1)
     for d in (dims,) if not isinstance(dims, (tuple, list)) else dims:
-        axis = axis_of(d, x.view.ndim, what)
+        axis = axis_or_scalars(d, x.view.ndim, what)
         if axes >> axis & 1:
             raise ValueError(f"{what}: axis {axis} is named twice in {dims}")
         axes |= 1u << axis
-    return axes
+    return axes if x.view.ndim else 0
 
 
 cdef Tensor reduced(Tensor x, uint32_t axes, int code):
@@ -79,7 +79,9 @@ def argmax(Tensor x, dim, bint keepdim=False, bint minimum=False):
     cdef pe_argmax_args args
     cdef pe_error err
     cdef pe_status status
-    cdef int axis = axis_of(dim, x.view.ndim, "argmax")
+    cdef int axis = axis_or_scalars(dim, x.view.ndim, "argmax")
+    if x.view.ndim == 0:
+        return reshape(argmax(reshape(x, (1,)), 0), ())
     float_only(x, "argmax", "input")
     cdef Tensor out = reduced(x, 1u << axis, PE_INT64)
     args.axis, args.minimum, args.in_, args.out = axis, minimum, &x.view, &out.view
@@ -116,7 +118,7 @@ def softmax(Tensor x, bint logarithm=False):
     cdef pe_status status
     float_only(x, "softmax", "input")
     if x.view.ndim == 0:
-        raise ValueError("softmax: the input needs an axis")
+        return reshape(softmax(reshape(x, (1,)), logarithm), ())
     cdef Tensor out = empty_like(&x.view, PE_FLOAT32)
     args.in_, args.out, args.logarithm = &x.view, &out.view, logarithm
     with nogil:

@@ -14,6 +14,11 @@ cdef int axis_of(object dim, int ndim, str what) except -1:
     return <int>(d + ndim if d < 0 else d)
 
 
+cdef inline int axis_or_scalars(object dim, int ndim, str what) except -1:
+    """The same; a tensor without axes may be asked for its axis 0 or -1, as in torch, and has nothing there."""
+    return axis_of(dim, ndim if ndim > 0 else 1, what)
+
+
 cdef Tensor view_of(Tensor x):
     """A new view like x, not yet recorded; the caller changes its shape and strides."""
     cdef Tensor t = alias(x)
@@ -45,9 +50,10 @@ def permute(input, dims):
 def transpose(input, dim0, dim1):
     """x with the axes dim0 and dim1 exchanged."""
     cdef Tensor x = need(input, "transpose")
-    cdef int a = axis_of(dim0, x.view.ndim, "transpose"), b = axis_of(dim1, x.view.ndim, "transpose")
+    cdef int a = axis_or_scalars(dim0, x.view.ndim, "transpose"), b = axis_or_scalars(dim1, x.view.ndim, "transpose")
     dims = list(range(x.view.ndim))
-    dims[a], dims[b] = dims[b], dims[a]
+    if dims:
+        dims[a], dims[b] = dims[b], dims[a]
     return permute(x, dims)
 
 

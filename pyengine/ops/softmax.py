@@ -7,7 +7,10 @@ from pyengine.ops.create import arange
 
 
 def _along(x: Tensor, dim: int, logarithm: bool) -> Tensor:
-    if tensor_only(x, "log_softmax" if logarithm else "softmax").ndim == 0 or dim in (-1, x.ndim - 1):
+    name = "log_softmax" if logarithm else "softmax"
+    if tensor_only(x, name).ndim == 0 and dim not in (0, -1):
+        raise IndexError(f"{name}: axis {dim} is out of range for a tensor of shape ()")
+    if dim in (-1, x.ndim - 1) or x.ndim == 0:
         return _core.softmax(x, logarithm)
     return _core.transpose(_core.softmax(_core.transpose(x, dim, -1), logarithm), dim, -1)
 

@@ -34,7 +34,7 @@ def linear(p, make):
     x = pe.from_numpy(x)
     layers = [torchlike.linear(pe, weight, bias).eval() for weight in weights]
     for layer in layers:
-        pe.pack(layer.weight)  # now, as the second call would: calls that take turns would each do it while they are timed
+        pe.pack(layer.weight)  # as its second call would: of many that take turns, that one is timed
     bare = [(layer.weight, layer.bias) for layer in (torchlike.linear(pe, w, bias) for w in weights)]
     return {
         "": [lambda layer=layer: layer(x) for layer in layers],

@@ -425,4 +425,3 @@ def _in_place(name: str):
 
 for _name in ("add", "sub", "mul", "div", "pow", "relu", "sigmoid", "tanh", "exp", "sqrt", "neg", "abs"):
     _core.add_method(_name + "_", _in_place(_name))
-

@@ -74,7 +74,7 @@ def squeeze(x: Tensor, dim: int | None = None) -> Tensor:
     if dim is None:
         return _core.view(x, [n for n in tensor_only(x, "squeeze").shape if n != 1])
     axis = _axis(x, dim, "squeeze")
-    return x if x.ndim == 0 or x.shape[axis] != 1 else _core.view(x, x.shape[:axis] + x.shape[axis + 1:])
+    return x if x.ndim == 0 or x.shape[axis] != 1 else _core.view(x, x.shape[:axis] + x.shape[axis + 1 :])
 
 
 @method
@@ -93,9 +93,9 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     if first > last:
         raise ValueError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim} in shape {x.shape}")
     size = 1
-    for n in x.shape[first:last + 1]:
+    for n in x.shape[first : last + 1]:
         size *= n
-    return _core.reshape(x, (*x.shape[:first], size, *x.shape[last + 1:]))
+    return _core.reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
 
 
 @rule("slice")
@@ -126,11 +126,14 @@ def cat(tensors, dim: int = 0) -> Tensor:
     for x in tensors:
         if x.dtype is not first.dtype:
             raise TypeError(f"cat: dtypes {first.dtype.name} and {x.dtype.name} differ")
-        if x.ndim != first.ndim or x.ndim == 0 or \
-                (*x.shape[:axis], *x.shape[axis + 1:]) != (*first.shape[:axis], *first.shape[axis + 1:]):
+        if (
+            x.ndim != first.ndim
+            or x.ndim == 0
+            or (*x.shape[:axis], *x.shape[axis + 1 :]) != (*first.shape[:axis], *first.shape[axis + 1 :])
+        ):
             raise ValueError(f"cat: shapes {first.shape} and {x.shape} differ beside axis {axis}")
     total = sum(x.shape[axis] for x in tensors)
-    out = _core.empty((*first.shape[:axis], total, *first.shape[axis + 1:]), first.dtype)
+    out = _core.empty((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
     for x, part in zip(tensors, _parts(tensors, axis), strict=True):
         out[part] = x.detach()
     return _core.record(out, "cat", tensors, (), (axis, [x.shape[axis] for x in tensors]))

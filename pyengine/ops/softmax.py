@@ -47,13 +47,15 @@ def _labels(target: Tensor) -> Tensor:
     if target.dtype.name in ("int8", "int16", "int32", "uint8"):
         return target.long()
     if target.dtype.name != "int64":
-        raise TypeError(f"cross_entropy: target must hold integer labels, got {target.dtype.name} "
-                        f"of shape {target.shape}")
+        raise TypeError(
+            f"cross_entropy: target must hold integer labels, got {target.dtype.name} of shape {target.shape}"
+        )
     return target
 
 
-def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean",
-                  label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Tensor:
     """-log softmax(input)[target], fused: only the log-sum-exp of each row is kept for the gradient.
 
     Shape: input (n, classes) float32, target (n) integers -> a scalar, or (n) with reduction="none".
@@ -66,8 +68,13 @@ def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100, reduc
     tensor_only(input, "cross_entropy", "input")
     tensor_only(target, "cross_entropy", "target")
     if input.ndim == 1 and target.ndim == 0:
-        return cross_entropy(input.unsqueeze(0), target.unsqueeze(0), ignore_index,
-                             "sum" if reduction == "none" else reduction, label_smoothing)
+        return cross_entropy(
+            input.unsqueeze(0),
+            target.unsqueeze(0),
+            ignore_index,
+            "sum" if reduction == "none" else reduction,
+            label_smoothing,
+        )
     labels = _labels(target)
     loss, lse, counted = _core.cross_entropy(input.detach(), labels, ignore_index, label_smoothing)
     scale = 1.0

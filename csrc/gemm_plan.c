@@ -118,7 +118,8 @@ static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan
 /* One row against a pack: as many panels side by side as leave six tasks. */
 static int panels_abreast(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan,
                           const struct pe_gemm_kernels *kernels, int lanes) {
-    if (g->m > 1 || plan->b != PE_GEMM_GIVEN || !plan->panels_first || plan->own_c || plan->nr < kernels->vectors * lanes)
+    int whole = plan->nr == kernels->vectors * lanes;
+    if (g->m > 1 || plan->b != PE_GEMM_GIVEN || !plan->panels_first || plan->own_c || !whole)
         return 1;
     return (int)max64(min64(g->n / plan->nr / 6, PE_GEMM_ABREAST), 1);
 }

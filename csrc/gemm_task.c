@@ -50,8 +50,8 @@ static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t
     const struct pe_gemm_run *r = k->r;
     const struct pe_gemm_problem *g = k->g;
     struct pe_gemm_tile *t = &k->tile;
-    int panels = vectors / r->kernels->vectors;
-    pe_gemm_tile_kernel *kernel = panels > 1 ? r->kernels->abreast[panels - 1] : r->kernels->tile[vectors - 1][rows - 1];
+    int abreast = vectors / r->kernels->vectors - 1;
+    pe_gemm_tile_kernel *kernel = abreast > 0 ? r->kernels->abreast[abreast] : r->kernels->tile[vectors - 1][rows - 1];
     int64_t width = vectors * r->lanes;
     int last = k->p1 == g->k;
     float *c = g->c + i * g->c_i + j * g->c_j;

@@ -1,14 +1,16 @@
 """N threads against one, over sizes: a call must never be slower for being allowed more threads.
 
-    pyengine bench sweep [--threads N] [--rounds N] [--json FILE]
+    pyengine bench sweep [--threads N] [--rounds N] [--pause MS] [--json FILE]
 
 Each size runs with one thread and with N in the same interleaved rounds; what is shown is the ratio of the medians
-(1 is level, 2 twice as fast). On a machine whose second core others use the ratio can only tell how much it is used.
+(1 is level, 2 twice as fast). --pause lets the program rest before each 10 ms of calls, as a service between requests
+does: then the sleeping workers must be woken, and run beside the caller and not behind it. On a machine whose second core others use the ratio can only tell how much it is used.
 """
 
 import argparse
 import operator
 import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +20,12 @@ ELEMENTS = tuple(1 << n for n in range(4, 25, 2))
 SIDES = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024)
 
 
-def with_threads(n: int, case: Work) -> Work:
+def with_threads(n: int, case: Work, pause: float) -> Work:
     import pyengine as pe
 
     def run(repeats: int) -> float:
         pe.set_num_threads(n)
+        time.sleep(pause)
         return case(repeats)
 
     return run
@@ -48,11 +51,12 @@ def main(arguments: list[str], prog: str) -> int:
     parser = argparse.ArgumentParser(prog=prog, description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--pause", type=float, default=0.0, metavar="MS", help="rest before each 10 ms of calls")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     options = parser.parse_args(arguments)
-    figures, rows = {}, []
+    figures, rows, pause = {}, [], options.pause * 1e-3
     for name, case in operations().items():
-        pair = {"one": with_threads(1, case), "many": with_threads(options.threads, case)}
+        pair = {"one": with_threads(1, case, pause), "many": with_threads(options.threads, case, pause)}
         samples = interleave(pair, options.rounds, seconds=0.01)
         one, many = samples["one"].median, samples["many"].median
         figures[name] = {"one us": one * 1e6, "many us": many * 1e6, "speed-up": one / many}

@@ -118,7 +118,8 @@ static void test_batch(int64_t m, int64_t n, int64_t k, int turned) {
 }
 
 static void test_threads(void) {
-    static const int64_t shapes[][3] = { { 1, 4000, 900 }, { 1, 770, 904 }, { 5, 3000, 700 }, { 33, 1000, 1030 }, { 300, 500, 784 } };
+    static const int64_t shapes[][3] = { { 1, 4000, 900 }, { 1, 770, 904 }, { 5, 3000, 700 }, { 33, 1000, 1030 },
+                                         { 300, 500, 784 } };
     static const int counts[] = { 1, 2, 3, 8 };
     struct sharing before = begin_sharing(ctx);
     for (int s = 0; s < 5; s++) {

@@ -56,7 +56,7 @@ def main(arguments: list[str], prog: str) -> int:
     options = parser.parse_args(arguments)
     figures, rows, pause = {}, [], options.pause * 1e-3
     for name, case in operations().items():
-        pair = {"one": with_threads(1, case, pause), "many": with_threads(options.threads, case, pause)}
+        pair = {label: with_threads(n, case, pause) for label, n in (("one", 1), ("many", options.threads))}
         samples = interleave(pair, options.rounds, seconds=0.01)
         one, many = samples["one"].median, samples["many"].median
         figures[name] = {"one us": one * 1e6, "many us": many * 1e6, "speed-up": one / many}

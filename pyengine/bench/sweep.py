@@ -4,7 +4,8 @@
 
 Each size runs with one thread and with N in the same interleaved rounds; what is shown is the ratio of the medians
 (1 is level, 2 twice as fast). --pause lets the program rest before each 10 ms of calls, as a service between requests
-does: then the sleeping workers must be woken, and run beside the caller and not behind it. On a machine whose second core others use the ratio can only tell how much it is used.
+does: then the sleeping workers must be woken, and run beside the caller and not behind it. On a machine whose second
+core others use the ratio can only tell how much it is used.
 """
 
 import argparse

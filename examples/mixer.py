@@ -1,4 +1,4 @@
-"""A small language model in the style of an MLP mixer, as one writes it for torch: only the two import lines are pyengine's.
+"""A small language model in the style of an MLP mixer, as one writes it for torch: only the imports are pyengine's.
 
     python examples/mixer.py
 

@@ -245,7 +245,7 @@ resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))  # a flood of memory 
 warnings.simplefilter("ignore")
 import numpy as np
 import pyengine as pe
-from pyengine import _core, ops
+from pyengine import _core, nn, ops
 
 random.seed(int(sys.argv[1]))
 sys.setrecursionlimit(300)
@@ -271,9 +271,12 @@ MAKERS = [
     lambda: np.zeros(2, ">f4"), lambda: np.zeros(0, np.float32), lambda: [pe.ones(2), pe.ones(2)], lambda: [None],
     lambda: [pe.ones(2), None], lambda: pe.ones, lambda: range(3), lambda: iter([1, 2]),
 ]
-NORMAL = (TypeError, ValueError, IndexError, RuntimeError, OverflowError, MemoryError, BufferError, KeyError)
+NORMAL = (TypeError, ValueError, IndexError, RuntimeError, OverflowError, MemoryError, BufferError, KeyError,
+          ZeroDivisionError)
 
 functions = {name: getattr(pe, name) for name in ops.__all__}
+for name in nn.functional.__all__:
+    functions["functional." + name] = getattr(nn.functional, name)
 for name in ("tensor", "as_tensor", "from_numpy", "from_dlpack", "grad", "manual_seed", "Generator", "num_threads",
              "set_memory_cap", "set_num_threads"):
     functions[name] = getattr(pe, name)

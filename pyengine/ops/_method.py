@@ -1,6 +1,7 @@
 """How an operation becomes a method of Tensor: it is written once and used both ways."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 from pyengine import _core
@@ -13,6 +14,24 @@ def method(function: F) -> F:
     """Makes `function(x, ...)` callable as `x.function(...)` too."""
     _core.add_method(function.__name__, function)
     return function
+
+
+def checked(function: F) -> F:
+    """For operations made of others: what is no tensor at all is a TypeError that names the operation."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except AttributeError as error:
+            raise TypeError(f"{function.__name__}: {error}") from error
+
+    return call  # type: ignore[return-value]
+
+
+def composed(function: F) -> F:
+    """checked, and a method of Tensor."""
+    return method(checked(function))
 
 
 def rule(name: str) -> Callable[[F], F]:

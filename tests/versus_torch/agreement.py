@@ -46,7 +46,10 @@ def outside(name):
 
 def offered(name):
     """Our function of torch's name."""
-    special = {"__getitem__": lambda x, index: x[index], "slice": None}
+    special = {
+        "__getitem__": lambda x, index: x[index],
+        "where": lambda x, condition, other: pe.where(condition, x, other),  # the order of torch's samples
+    }
     if name in special:
         return special[name]
     if name.startswith("__"):

@@ -7,7 +7,7 @@ from pyengine._core import Tensor
 from pyengine.ops import elementwise as ew
 from pyengine.ops._method import composed, rule, tensor_only
 from pyengine.ops.elementwise import where
-from pyengine.ops.statistics import Extremes, take_last
+from pyengine.ops.statistics import Extremes, _take_last
 
 
 def _walk(function: str, x: Tensor, dim: int) -> Tensor:
@@ -132,7 +132,7 @@ def _running(name: str, x: Tensor, dim: int, larger) -> Extremes:
         best = numpy.where(better, array[i], best)
         indices[i] = numpy.where(better, i, indices[i - 1])
     places = _core.from_numpy(numpy.ascontiguousarray(numpy.moveaxis(indices, 0, dim)))
-    return Extremes(take_last(x, places, dim, True), places)
+    return Extremes(_take_last(x, places, dim, True), places)
 
 
 @composed

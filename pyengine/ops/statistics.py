@@ -39,7 +39,7 @@ def _axes(x: Tensor, dim) -> tuple:
     return tuple(d % n for d in listed) if x.ndim else ()
 
 
-def take_last(x: Tensor, indices: Tensor, dim: int, keepdim: builtins.bool) -> Tensor:
+def _take_last(x: Tensor, indices: Tensor, dim: int, keepdim: builtins.bool) -> Tensor:
     """The elements of x at indices (with the axis kept, of size 1) along axis dim, with their gradient."""
     shape, axis = x.shape, dim % builtins.max(x.ndim, 1)
     if not x.ndim:
@@ -62,7 +62,7 @@ def _placed(name: str, x: Tensor, dim: int, keepdim: builtins.bool, minimum: bui
     if x.ndim and x.shape[dim] == 0:
         raise IndexError(f"{name}: axis {dim} of shape {x.shape} is empty")
     indices = _core.argmax(x.detach().float(), dim, True, minimum)
-    values = take_last(x, indices, dim, keepdim)
+    values = _take_last(x, indices, dim, keepdim)
     return Extremes(values, indices if keepdim or not x.ndim else indices.squeeze(dim))
 
 
@@ -299,7 +299,7 @@ def _middle(name: str, x: Tensor, dim, keepdim, skip: builtins.bool):
         at = (whole - 1) // 2
     at = numpy.expand_dims(at, dim)
     indices = _core.from_numpy(numpy.array(numpy.take_along_axis(order, at, axis=dim)))
-    values = take_last(x, indices, dim, keepdim)
+    values = _take_last(x, indices, dim, keepdim)
     return Extremes(values, indices if keepdim else indices.squeeze(dim))
 
 
@@ -329,7 +329,7 @@ def quantile(x: Tensor, q, dim: int | None = None, keepdim: bool = False, *, int
                  "nearest": float(round(at) - low)}.get(interpolation)  # fmt: skip
         if share is None:
             raise RuntimeError(f"quantile: interpolation {interpolation!r} is not known")
-        below, above = (take_last(x, _narrow(order, axis, i), axis, True) for i in (low, high))
+        below, above = (_take_last(x, _narrow(order, axis, i), axis, True) for i in (low, high))
         parts.append(where(nan, math.nan, below + (above - below) * share))
     shaped = [p if keepdim else p.squeeze(axis) for p in parts]
     if not (isinstance(q, Tensor) and q.ndim):

@@ -122,43 +122,9 @@ cdef int format_like(int n, tuple inputs, pe_tensor *layout) except -1:
     return fill_row_major(layout, "elementwise")
 
 
-cdef object as_floats(int op, int n, tuple inputs):
-    """torch's promotion where it ends in float32's rows: integers and bools meet float32 in float32, bfloat16 and
-    float16 compute in float32 and give what they met in; what a row takes as bool is one where it is not 0. None
-    for other mixtures."""
-    cdef const pe_elementwise_info *info = pe_elementwise_describe(op)
-    cdef Tensor x, out
-    cdef int i, code, halves = 0, half = -1
-    cdef bint full = False
-    for i in range(n):
-        code = (<Tensor>inputs[i]).view.dtype
-        if info.in_dtype[i] != PE_FLOAT32:
-            continue
-        if code == PE_BFLOAT16 or code == PE_FLOAT16:
-            full |= half >= 0 and half != code
-            half, halves = code, halves + 1
-        elif code == PE_FLOAT64:
-            return None
-        full |= code == PE_FLOAT32
-    if not full and halves == 0:
-        return None
-    operands = []
-    for i in range(n):
-        x = <Tensor>inputs[i]
-        if info.in_dtype[i] == PE_BOOL and x.view.dtype != PE_BOOL:
-            x = apply_row(OP_NE, 2, (convert(x, PE_FLOAT32), scalar(0, PE_FLOAT32)))
-        operands.append(x if x.view.dtype == info.in_dtype[i] else convert(x, info.in_dtype[i]))
-    out = call_row(op, operands)
-    return out if full or out.view.dtype != PE_FLOAT32 else convert(out, half)
-
-
 cdef Tensor off_table(int op, int n, tuple inputs):
-    """Element types without a row: mixed types become float32 where they may; integers and float64 go to NumPy's
-    arithmetic."""
+    """Element types without a row: mixed types, integers and float64 go to NumPy's arithmetic."""
     cdef int i
-    promoted = as_floats(op, n, inputs)
-    if promoted is not None:
-        return promoted
     operands = [<Tensor>inputs[i] for i in range(n)]
     name = ROW_NAMES[op]
     if any([t.requires_grad for t in operands]) and grad_mode():

@@ -2,14 +2,11 @@
 
 from pyengine.ops import fallback as _fallback
 from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like, zeros, zeros_like
-from pyengine.ops.cumulative import cummax, cummin, cumprod, cumsum, diff, logcumsumexp
 from pyengine.ops.elementwise import *
-from pyengine.ops.functions import *
-from pyengine.ops.pairs import *
 from pyengine.ops.product import addmm, baddbmm, linear, matmul, pack
 from pyengine.ops.quant import QuantizedWeight, int8_matmul, quantize_dynamic, quantized_linear
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm
-from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, sum
+from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var
 from pyengine.ops.shape import (
     cat,
     expand,
@@ -23,7 +20,6 @@ from pyengine.ops.shape import (
     view,
 )
 from pyengine.ops.softmax import cross_entropy, l1_loss, log_softmax, mse_loss, softmax
-from pyengine.ops.statistics import *
 
 __all__ = sorted(  # the functions, not the modules that hold them
     name

@@ -11,10 +11,6 @@ _UFUNCS = {
     "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "where": "where",
     "logical_not": "logical_not", "logical_and": "logical_and", "logical_or": "logical_or",
     "logical_xor": "logical_xor", "sqrt": "sqrt", "exp": "exp", "log": "log", "floor": "floor", "ceil": "ceil",
-    "trunc": "trunc", "round": "rint", "exp2": "exp2", "expm1": "expm1", "log2": "log2", "log10": "log10",
-    "log1p": "log1p", "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
-    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "atan2": "arctan2", "isnan": "isnan", "isinf": "isinf",
-    "isfinite": "isfinite", "reciprocal": "reciprocal",
 }  # fmt: skip
 
 

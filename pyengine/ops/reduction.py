@@ -36,34 +36,10 @@ def _reduced(name: str, x: Tensor, dim, keepdim: bool, saved=()) -> Tensor:
     return _core.record(out, f"reduce_{name}", (x,), saved or (), (x.shape, dim, keepdim))
 
 
-def _whole(function: str, x: Tensor, dim, keepdim: bool) -> Tensor:
-    """A sum or product of integers or bools, exact modulo 2^64, as int64."""
-    import numpy
-
-    axes = dim if dim is None or not isinstance(dim, list) else tuple(dim)
-    if axes == () or not x.ndim:
-        axes = None
-    array = x.detach().numpy()
-    try:
-        out = getattr(numpy, function)(array, axis=axes, keepdims=keepdim, dtype=numpy.int64)
-    except numpy.exceptions.AxisError:
-        raise IndexError(f"{function}: axis {dim} is out of range for shape {x.shape}") from None
-    return _core.from_numpy(numpy.array(out))
-
-
-def _dims(dim):
-    """No axes named means all of them, as in torch."""
-    return None if isinstance(dim, (tuple, list)) and not dim else dim
-
-
 @method
-def sum(x: Tensor, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
-    """The sum over the axes dim (one, several, None: all); 0 over nothing. Integers give int64.
-    dtype converts x first."""
-    x, dim = tensor_only(x, "sum") if dtype is None else x.to(dtype), _dims(dim)
-    if not x.is_floating_point():
-        return _whole("sum", x, dim, keepdim)
-    return _reduced("sum", x, dim, keepdim)
+def sum(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
+    """The sum over the axes dim (one, several, None: all); 0 over nothing. Integers are summed as float32."""
+    return _reduced("sum", _as_float(x, "sum"), dim, keepdim)
 
 
 @rule("reduce_sum")
@@ -77,10 +53,9 @@ def _sum_to(node, g):
 
 
 @method
-def mean(x: Tensor, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
-    """The mean over the axes dim (one, several, None: all); NaN over nothing. dtype converts x first."""
-    x = _as_float(x, "mean") if dtype is None else x.to(dtype)
-    return _reduced("mean", x, _dims(dim), keepdim)
+def mean(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
+    """The mean over the axes dim (one, several, None: all); NaN over nothing."""
+    return _reduced("mean", _as_float(x, "mean"), dim, keepdim)
 
 
 @rule("reduce_mean")
@@ -91,12 +66,10 @@ def _mean(node, g):
 
 
 @method
-def prod(x: Tensor, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
+def prod(x: Tensor, dim=None, keepdim: bool = False) -> Tensor:
     """The product over the axes dim; 1 over nothing. Its gradient is the product of the other elements; where
     elements are 0 it has no derivative of its own (create_graph)."""
-    x = tensor_only(x, "prod") if dtype is None else x.to(dtype)
-    if not x.is_floating_point():
-        return _whole("prod", x, dim, keepdim)
+    x = _as_float(x, "prod")
     out = _core.reduce(_OP["prod"], x, dim, keepdim)
     return _core.record(out, "reduce_prod", (x,), (x, out), (x.shape, dim, keepdim))
 
@@ -116,7 +89,6 @@ def _prod(node, g):
 
 
 def _extreme(name: str, x: Tensor, dim, keepdim: bool) -> Tensor:
-    dim = _dims(dim)
     out = _core.reduce(_OP[name], tensor_only(x, name), dim, keepdim)
     return _core.record(out, f"reduce_{name}", (x,), (x, out), (x.shape, dim, keepdim))
 
@@ -159,3 +131,17 @@ def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     if dim is None:
         return _core.argmax(_core.reshape(x.detach(), (-1,)), 0, False, True)
     return _core.argmax(x, dim, keepdim, True)
+
+
+@method
+def var(x: Tensor, dim=None, correction: int = 1, keepdim: bool = False) -> Tensor:
+    """The variance over the axes dim: sum((x - mean)^2) / (n - correction)."""
+    count = _product(tensor_only(x, "var").shape) // max(_product(_kept(x.shape, dim)), 1)
+    centred = x - mean(x, dim, keepdim=True)
+    return sum(centred * centred, dim, keepdim) / float(count - correction if count > correction else 0)
+
+
+@method
+def std(x: Tensor, dim=None, correction: int = 1, keepdim: bool = False) -> Tensor:
+    """The standard deviation over the axes dim."""
+    return var(x, dim, correction, keepdim).sqrt()

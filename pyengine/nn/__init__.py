@@ -14,8 +14,10 @@ from .activation import (
     Tanh,
 )
 from .container import ModuleList, Sequential
+from .container_named import ModuleDict, ParameterDict, ParameterList
 from .dropout import Dropout
 from .linear import Flatten, Identity, Linear
+from .linear import Unflatten
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
 from .module import Module, Parameter
 
@@ -32,8 +34,11 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "ReLU",
     "Sequential",
     "SiLU",
@@ -41,6 +46,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "Unflatten",
     "functional",
     "init",
 ]

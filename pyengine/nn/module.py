@@ -1,9 +1,9 @@
 """Module: a layer, or a network of layers, and the tensors that belong to it."""
 
-from typing import NamedTuple
-
 from pyengine import Tensor
 
+from .module_convert import ConvertMethods
+from .module_hooks import HookMethods, call_with_hooks
 from .module_state import load_state_dict, save_state
 from .parameter import Parameter
 
@@ -13,14 +13,7 @@ __all__ = ["Module", "Parameter"]
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 
 
-class IncompatibleKeys(NamedTuple):
-    """What load_state_dict(strict=False) could not match."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class Module:
+class Module(ConvertMethods, HookMethods):
     """The base of all layers: write __init__ and forward, assign parameters and layers to attributes.
 
     >>> import pyengine as pe
@@ -48,6 +41,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args, **kwargs):
+        hooks = self._hooks
+        if hooks is not None and hooks.around_call:
+            return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
     # ---- attributes ----
@@ -209,6 +205,26 @@ class Module:
             raise AttributeError(f"{type(self).__name__} has no parameter {target!r}")
         return parameter
 
+    def get_buffer(self, target):
+        """The buffer with this dotted name."""
+        path, _, name = target.rpartition(".")
+        buffer = self.get_submodule(path)._buffers.get(name)
+        if buffer is None:
+            raise AttributeError(f"{type(self).__name__} has no buffer {target!r}")
+        return buffer
+
+    def set_submodule(self, target, module, strict=False):
+        """Puts module in the place of the one with this dotted name; strict: only where there is one."""
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise ValueError("set_submodule: the name must not be empty")
+        if not isinstance(module, Module):
+            raise ValueError(f"set_submodule: a Module is needed, got {type(module).__name__}")
+        parent = self.get_submodule(path)
+        if strict and name not in parent._modules:
+            raise AttributeError(f"{type(self).__name__} has no module {target!r}")
+        setattr(parent, name, module)
+
     # ---- doing something to all ----
 
     def train(self, mode=True):
@@ -245,19 +261,30 @@ class Module:
 
     # ---- saving and loading ----
 
-    def state_dict(self, prefix="", keep_vars=False):
+    def get_extra_state(self):
+        """What belongs into state_dict() beside tensors; a subclass that writes it writes set_extra_state too."""
+        raise RuntimeError(f"{type(self).__name__} has no extra state: get_extra_state is not written")
+
+    get_extra_state.not_written = True  # type: ignore[attr-defined]
+
+    def set_extra_state(self, state):
+        """Takes what get_extra_state gave."""
+        raise RuntimeError(f"{type(self).__name__} has an extra state to load, and set_extra_state is not written")
+
+    def state_dict(self, prefix="", keep_vars=False, *, destination=None):
         """Dotted name -> tensor of all parameters and persistent buffers. The tensors share the model's memory."""
-        state = {}
+        state = {} if destination is None else destination
         save_state(self, state, prefix, keep_vars)
         return state
 
-    def load_state_dict(self, state_dict, strict=True):
-        """Copies the tensors of state_dict (or arrays) into this module, all or none.
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Copies the tensors of state_dict (or arrays) into this module, all or none; with assign=True the tensors
+        themselves become the module's. What is tied stays tied.
 
         Errors: RuntimeError that names every missing and unexpected key (unless strict=False) and every
         tensor of another shape, with both shapes; then nothing has been changed.
         """
-        return IncompatibleKeys(*load_state_dict(self, state_dict, strict))
+        return load_state_dict(self, state_dict, strict, assign)
 
     # ---- printing ----
 

@@ -21,6 +21,8 @@ from .linear import Unflatten
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
 from .module import Module, Parameter
 
+from . import utils  # isort: skip
+
 __all__ = [
     "ELU",
     "GELU",

@@ -43,7 +43,7 @@ class _Listed(Module):
     def insert(self, index, module):
         """Puts module before position index, as list.insert does. Returns self."""
         if not isinstance(module, Module):
-            raise AssertionError(f"{type(self).__name__}.insert: a Module is needed, got {type(module).__name__}")
+            raise TypeError(f"{type(self).__name__}.insert: a Module is needed, got {type(module).__name__}")
         modules = list(self)
         modules.insert(index, module)
         self._renumber(modules)

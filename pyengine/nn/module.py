@@ -29,6 +29,7 @@ class Module(ConvertMethods, HookMethods):
     """
 
     training: bool
+    _parametrized: dict | None = None  # name -> what computes that tensor: see utils/parametrize.py
 
     def __init__(self):
         for registry in _REGISTRIES:
@@ -54,10 +55,14 @@ class Module(ConvertMethods, HookMethods):
             entries = self.__dict__.get(registry)
             if entries is not None and name in entries:
                 return entries[name]
+        if self._parametrized and name in self._parametrized:
+            return self._parametrized[name]()
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __setattr__(self, name, value):
-        if isinstance(value, Parameter):
+        if self._parametrized and name in self._parametrized:
+            self._parametrized[name].right_inverse(value)
+        elif isinstance(value, Parameter):
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self.add_module(name, value)
@@ -294,13 +299,14 @@ class Module(ConvertMethods, HookMethods):
 
     def __repr__(self):
         head, lines = self.extra_repr(), []
+        title = ("Parametrized" if self._parametrized else "") + type(self).__name__
         for name, module in self._modules.items():
             lines.append(f"({name}): " + repr(module).replace("\n", "\n  "))
         if not lines:
-            return f"{type(self).__name__}({head})"
+            return f"{title}({head})"
         if head:
             lines.insert(0, head)
-        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+        return f"{title}(\n  " + "\n  ".join(lines) + "\n)"
 
 
 def _join(prefix, name):

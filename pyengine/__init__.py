@@ -15,8 +15,15 @@ from pyengine._core import (
     tensor,
 )
 from pyengine._core import as_tensor_ as as_tensor
-from pyengine.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
-from pyengine.autograd import inference_mode, is_inference_mode_enabled
+from pyengine.autograd import (
+    enable_grad,
+    grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from pyengine.machine import (
     get_num_threads,
     memory_stats,

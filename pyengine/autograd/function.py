@@ -134,7 +134,9 @@ def _recorded(cls, ctx, args, outputs):
     # an output that was saved is meant as it leaves: with its place on the tape
     inputs = tuple(x if isinstance(x, Tensor) else None for x in args)
     rule = functools.partial(_derivative, cls, ctx)
-    _core.record_function(tuple(tracked), f"{cls.__name__}Backward", inputs, ctx.to_save, rule, (tuple(shapes), _shapes(args)))
+    _core.record_function(
+        tuple(tracked), f"{cls.__name__}Backward", inputs, ctx.to_save, rule, (tuple(shapes), _shapes(args))
+    )
     ctx.to_save = ()
     return outputs
 

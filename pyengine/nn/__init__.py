@@ -17,9 +17,9 @@ from .container import ModuleList, Sequential
 from .container_named import ModuleDict, ParameterDict, ParameterList
 from .dropout import Dropout
 from .linear import Flatten, Identity, Linear
-from .linear import Unflatten
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
 from .module import Module, Parameter
+from .unflatten import Unflatten
 
 from . import utils  # isort: skip
 

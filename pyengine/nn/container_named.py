@@ -230,7 +230,9 @@ class ParameterDict(Module):
 
     def get(self, key, default=None):
         """The value of this name, or default."""
-        return self[key] if key in self else default
+        if key not in self:
+            return default
+        return self[key]
 
     def setdefault(self, key, default=None):
         """The value of this name; where there is none, default becomes it."""

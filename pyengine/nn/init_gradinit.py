@@ -11,8 +11,8 @@ from .utils.stateless import functional_call
 def gradinit_(model, criterion, batches, lr=1e-2, eta=0.1, gamma=1.0, steps=100, optimizer="sgd", min_scale=0.01):
     """Multiplies each parameter of model by a learned factor. Returns the losses after the trial step, one a step.
 
-    Each step takes the gradient g at the scaled parameters. If |g| is above gamma, the factors go down |g|; else they go
-    down the loss, on another batch where there is one, after the trial update theta - eta g ("sgd") or
+    Each step takes the gradient g at the scaled parameters. If |g| is above gamma, the factors go down |g|; else they
+    go down the loss, on another batch where there is one, after the trial update theta - eta g ("sgd") or
     theta - eta sign(g) ("adam": its first update). The factors move by lr times Adam's normalized direction.
 
     Arguments: criterion(output, target) -> the loss; batches, (input, target) pairs, cycled through; eta, the learning

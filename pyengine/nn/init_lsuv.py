@@ -1,5 +1,6 @@
 """LSUV: weights scaled layer by layer until real data leaves each layer with variance 1. (Mishkin & Matas 2016)"""
 
+import contextlib
 import math
 
 from pyengine import no_grad
@@ -27,11 +28,8 @@ def _variance_of(model, layer, inputs):
         seen.append(output)
         raise _Seen
 
-    with layer.register_forward_hook(look):
-        try:
-            model(*inputs)
-        except _Seen:
-            pass
+    with layer.register_forward_hook(look), contextlib.suppress(_Seen):
+        model(*inputs)
     if not seen:
         return None
     output = seen[0]

@@ -165,8 +165,8 @@ class _Probe:
             nothing = (None,) * self.count
             for hook in self.post:
                 if hook(self.module, nothing, grads) is not None:
-                    raise RuntimeError(f"full backward hook of {type(self.module).__name__}: no input wants a gradient, "
-                                       "so None must be returned")  # fmt: skip
+                    raise RuntimeError(f"full backward hook of {type(self.module).__name__}: no input wants a "
+                                       "gradient, so None must be returned")  # fmt: skip
         return grads
 
     def _input_rule(self, node, grads):

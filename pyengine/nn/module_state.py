@@ -103,7 +103,7 @@ class _Load:
     def carry_out(self):
         """Copies, or with assign takes over, what was found."""
         with no_grad():
-            for module, name, target, source in self.copies:
+            for _, _, target, source in self.copies:
                 if not self.assign:
                     target.copy_(source)
         if self.assign:

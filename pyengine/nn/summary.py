@@ -42,7 +42,8 @@ class Summary:
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         lines = []
         for row in rows:
-            cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+            cells = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
+            cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
             lines.append("  ".join(cells).rstrip())
         rule = "-" * max(len(line) for line in lines)
         frozen = self.total_parameters - self.trainable_parameters

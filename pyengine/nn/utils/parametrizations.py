@@ -219,7 +219,7 @@ class _Orthogonal(Module):
         import numpy
 
         if not self.use_trivialization and self.orthogonal_map != "householder":
-            raise NotImplementedError(f"orthogonal: {self.orthogonal_map} cannot be assigned without use_trivialization")
+            raise NotImplementedError(f"orthogonal: {self.orthogonal_map} needs use_trivialization to be assigned")
         given = value.detach().double().numpy()
         wide = given.shape[0] < given.shape[1]
         tall = given.T if wide else given

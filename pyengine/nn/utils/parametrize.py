@@ -104,8 +104,8 @@ class ParametrizationList(ModuleList):
         """Sets the originals so that the parametrized tensor becomes value."""
         for module in self:
             if not hasattr(module, "right_inverse"):
-                raise RuntimeError(f"parametrization {type(module).__name__} has no right_inverse: its tensor cannot be "
-                                   "assigned")  # fmt: skip
+                raise RuntimeError(f"parametrization {type(module).__name__} has no right_inverse: its tensor cannot "
+                                   "be assigned")  # fmt: skip
         with no_grad():
             start = _inverted(list(self), value, strict=True)
             parts = [start] if isinstance(start, Tensor) else list(start)
@@ -200,7 +200,7 @@ def remove_parametrizations(module, tensor_name, leave_parametrized=True):
         raise ValueError(f"{type(module).__name__} has no parametrization of {tensor_name!r}")
     chain = module.parametrizations[tensor_name]
     if not chain.is_tensor and not leave_parametrized:
-        raise ValueError(f"leave_parametrized=False: {tensor_name!r} is computed from several tensors, none of them is it")
+        raise ValueError(f"leave_parametrized=False: {tensor_name!r} is computed from several tensors")
     with no_grad():
         value = chain().detach().clone() if leave_parametrized else None
     if chain.is_tensor:

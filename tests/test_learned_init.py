@@ -1,5 +1,6 @@
 """What initializers are for: deep networks that train, or do not, by how they start."""
 
+import itertools
 import math
 
 import numpy as np
@@ -37,7 +38,7 @@ def plain(depth, width, fill):
     pe.manual_seed(0)
     sizes = [8, *[width] * (depth - 1), 4]
     layers = []
-    for n, m in zip(sizes, sizes[1:], strict=False):
+    for n, m in itertools.pairwise(sizes):
         layers += [nn.Linear(n, m), nn.ReLU()]
         fill(layers[-2].weight)
         init.zeros_(layers[-2].bias)

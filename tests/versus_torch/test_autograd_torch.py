@@ -37,7 +37,7 @@ def flat(value, tensor):
         return [float(x) for x in value.detach().numpy().ravel()]
     if isinstance(value, (tuple, list)):
         return [x for part in value for x in flat(part, tensor)]
-    return [value] if not isinstance(value, float) else [value]
+    return [value]
 
 
 def tokens(value, tensor):
@@ -50,7 +50,9 @@ def tokens(value, tensor):
 def order(torch, program):
     ours, theirs = both(torch, program)
     assert tokens(ours, pe.Tensor) == tokens(theirs, torch.Tensor)
-    numbers = [[x for x in flat(r, kind) if not isinstance(x, str)] for r, kind in ((ours, pe.Tensor), (theirs, torch.Tensor))]
+    numbers = [
+        [x for x in flat(r, kind) if not isinstance(x, str)] for r, kind in ((ours, pe.Tensor), (theirs, torch.Tensor))
+    ]
     np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-5, atol=1e-6)
 
 
@@ -110,7 +112,9 @@ def test_module_hooks(torch):
         for module, name in ((layer, "layer"), (act, "act")):
             module.register_forward_pre_hook(lambda m, args, name=name: log.append((name + " pre", args[0])) or None)
             module.register_forward_hook(lambda m, args, y, name=name: log.append((name + " post", y)) or None)
-            module.register_full_backward_pre_hook(lambda m, go, name=name: log.append((name + " back pre", *go)) or None)
+            module.register_full_backward_pre_hook(
+                lambda m, go, name=name: log.append((name + " back pre", *go)) or None
+            )
             module.register_full_backward_hook(
                 lambda m, gi, go, name=name: log.append((name + " back", [g for g in gi if g is not None], *go)) or None
             )
@@ -292,7 +296,9 @@ def test_initializers(torch):
 def test_containers_print_alike(torch):
     def program(lib):
         nn = lib.nn
-        return repr(nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.ModuleList([nn.ReLU()])})), repr(nn.Unflatten(1, (2, 4)))
+        return repr(nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.ModuleList([nn.ReLU()])})), repr(
+            nn.Unflatten(1, (2, 4))
+        )
 
     assert program(pe) == program(torch)
 

@@ -137,8 +137,8 @@ def _analytical_twice(outputs, inputs, wanted, k, nondet_tol):
 
 def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-2, atol=5e-3, rtol=5e-3, raise_exception=True,
                   nondet_tol=0.0, fast_mode=False):  # fmt: skip
-    """gradcheck of func's gradient: are second derivatives right? grad_outputs: the outputs' own gradients, normal draws
-    of a seed of their own where not given.
+    """gradcheck of func's gradient: are second derivatives right? grad_outputs: the outputs' own gradients, normal
+    draws of a seed of their own where not given.
 
     >>> import pyengine as pe
     >>> gradgradcheck(pe.exp, pe.tensor([0.5, 1.0], requires_grad=True))

@@ -173,6 +173,11 @@ def test_detach_and_data():
     assert x.tolist() == [5.0, 6.0, 7.0] and x.requires_grad
     with pytest.raises(RuntimeError, match="leaf"):
         (x * 2.0).data = pe.ones(3)
+    z = pe.tensor([3.0], requires_grad=True)
+    square = z * z
+    z.data = pe.tensor([4.0])
+    with pytest.raises(RuntimeError, match="mul: saved tensor"):
+        square.backward()
     before = x._version
     with pe.no_grad():
         x.zero_()

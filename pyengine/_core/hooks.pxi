@@ -127,10 +127,10 @@ cdef int after_leaf(Tensor leaf) except -1:
 
 # ---- saved tensors in another form -------------------------------------------------
 
-from _thread import _local as thread_local
-from _weakref import ref as weak_reference
+from _thread import _local
+from _weakref import ref as _weak_reference
 
-saved_hooks = thread_local()
+cdef object saved_hooks = _local()
 
 
 def push_saved_hooks(pack_hook, unpack_hook):

@@ -173,7 +173,10 @@ cdef class Tensor:
         if self.node is not None:
             raise RuntimeError(f"data: the tensor of shape {self.shape} is the result of a recorded operation; only a "
                                "leaf can take over another tensor's memory")
-        self.view, self.storage = (<Tensor>value).view, (<Tensor>value).storage
+        cdef Storage taken = (<Tensor>value).storage
+        if taken is not self.storage and taken.version <= self.storage.version:
+            taken.version = self.storage.version + 1  # what was saved of the old memory must not pass for the new one
+        self.view, self.storage = (<Tensor>value).view, taken
         self.seen_writes = self.storage.recorded_writes
 
     @property
@@ -210,7 +213,7 @@ cdef class Tensor:
         cdef NodeHooks hooks = hooks_of(self.node)
         if hooks.retained is None:
             hooks.retained = {}
-        hooks.retained[self.output] = weak_reference(self)
+        hooks.retained[self.output] = _weak_reference(self)
 
     @property
     def retains_grad(self):

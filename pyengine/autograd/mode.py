@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from _thread import _local
 
 from pyengine import _core
 
@@ -113,7 +114,7 @@ class set_grad_enabled(_Mode):
         return super().__call__(function)
 
 
-_inference = _core.thread_local()
+_inference = _local()
 
 
 def is_inference_mode_enabled() -> bool:

@@ -15,7 +15,15 @@ from pyengine._core import (
     tensor,
 )
 from pyengine._core import as_tensor_ as as_tensor
-from pyengine.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from pyengine.autograd import (
+    enable_grad,
+    grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from pyengine.machine import (
     get_num_threads,
     memory_stats,
@@ -36,11 +44,14 @@ float32, float64, bfloat16, float16, int8, int16, int32, int64, uint8, bool_ = (
 
 # Imported at first use: `import pyengine` stays within milliseconds.
 _LAZY = {"autograd", "data", "io", "nn", "ops", "optim", "train"}
+_LAZY |= {"utils"}
 
 
 def __getattr__(name: str):
     if name in _LAZY:
         return _import_module(f"pyengine.{name}")
+    if name == "summary":
+        return _import_module("pyengine.nn.summary").summary
     raise AttributeError(f"module 'pyengine' has no attribute {name!r}")
 
 

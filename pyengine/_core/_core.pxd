@@ -17,6 +17,19 @@ cdef class Storage:
     cdef uint64_t pack_version, pack_unseen # at this version, after so many ended exports
 
 
+cdef class NodeHooks:
+    cdef dict pre               # output -> {key: hook}: Tensor.register_hook
+    cdef dict retained          # output -> weak reference of the tensor that asked for its .grad
+    cdef dict before, post      # {key: hook}: Node.register_prehook, Node.register_hook
+    cdef dict metadata
+    cdef object trace           # where it was recorded, in anomaly mode
+
+
+cdef class LeafHooks:
+    cdef dict pre               # {key: hook}: Tensor.register_hook
+    cdef dict post              # {key: hook}: register_post_accumulate_grad_hook
+
+
 cdef class Node:
     cdef readonly str name
     cdef int op                 # an elementwise row, or -1: `rule` is called
@@ -29,6 +42,8 @@ cdef class Node:
     cdef readonly uint64_t sequence
     cdef readonly int outputs
     cdef bint released
+    cdef bint many              # its rule takes a tuple of gradients, however many outputs there are
+    cdef NodeHooks hooks        # None, or what users hung on it
     cdef bint into_leaves       # its rule may add to the .grad of leaves itself: see add_product
 
 
@@ -41,5 +56,6 @@ cdef class Tensor:
     cdef bint leaf_requires_grad
     cdef public bint is_parameter  # nn.Parameter's mark: a Module that it is assigned to counts it
     cdef bint is_view
+    cdef LeafHooks hooks        # None, or a leaf's
     cdef uint64_t seen_writes   # storage.recorded_writes when this view was made
     cdef object __weakref__

@@ -221,7 +221,7 @@ def add_product(Node node, int i, Tensor a, Tensor b):
     cdef pe_error err
     cdef pe_status status
     edge = node.edges[i]
-    if node.into_leaves and isinstance(edge, Tensor) and not grad_mode():
+    if node.into_leaves and isinstance(edge, Tensor) and (<Tensor>edge).hooks is None and not grad_mode():
         grad = own_grad(<Tensor>edge)
     if grad is None or a.view.ndim != 2 or b.view.ndim != 2 or grad.view.ndim != 2:
         return matmul(a, b)

@@ -1,4 +1,4 @@
-# The tape: recorded operations, and the engine that walks them backwards.
+# The tape: recorded operations. (engine.pxi walks them backwards.)
 #
 # A Node knows how to turn the gradient of its output into gradients of its inputs: a row of the
 # elementwise table by the row's own derivative operations, everything else by a rule (a Python
@@ -11,8 +11,10 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     static _Thread_local int pe_grad_mode_off;  /* per thread; 0: recording */
+    static _Thread_local int pe_saved_hooks;    /* per thread: how many saved_tensors_hooks are on */
     """
     int pe_grad_mode_off
+    int pe_saved_hooks
 
 cdef uint64_t last_sequence = 0
 cdef dict rules = {}
@@ -50,12 +52,15 @@ cdef class Saved:
     cdef Tensor tensor
     cdef uint64_t version
     cdef bint is_output  # then `tensor` is an alias without node, so that no cycle keeps both alive
+    cdef object packed   # (what the pack hook gave, unpack hook, node, output) in place of tensor: see hooks.pxi
 
 
 cdef inline Saved keep(Tensor x):
     cdef Saved s = Saved.__new__(Saved)
     s.tensor = x
     s.version = x.storage.version
+    if pe_saved_hooks:
+        pack_saved(s)
     return s
 
 
@@ -85,6 +90,30 @@ cdef class Node:
         """True when input i wants a gradient."""
         return self.edges[i] is not None
 
+    @property
+    def metadata(self):
+        """A dict for whoever wants to note something here."""
+        cdef NodeHooks hooks = hooks_of(self)
+        if hooks.metadata is None:
+            hooks.metadata = {}
+        return hooks.metadata
+
+    def register_hook(self, hook):
+        """hook(grad_inputs, grad_outputs), two tuples, runs after this operation's derivative; what it returns (a tuple
+        or None) takes the place of grad_inputs. Returns a handle."""
+        cdef NodeHooks hooks = hooks_of(self)
+        if hooks.post is None:
+            hooks.post = {}
+        return add_hook(hooks.post, hook, "register_hook")
+
+    def register_prehook(self, hook):
+        """hook(grad_outputs), a tuple, runs before this operation's derivative; what it returns (a tuple or None) takes
+        the place of grad_outputs. Returns a handle."""
+        cdef NodeHooks hooks = hooks_of(self)
+        if hooks.before is None:
+            hooks.before = {}
+        return add_hook(hooks.before, hook, "register_prehook")
+
     def __repr__(self):
         return f"<{self.name}>"
 
@@ -93,6 +122,8 @@ cdef Tensor unpack(Node node, int i):
     cdef Saved s = node.saved[i]
     if s is None:
         return None
+    if s.packed is not None:
+        return unpacked(node, s)
     if s.tensor.storage.version != s.version:
         which = "its output" if s.is_output else f"saved tensor {i} of shape {s.tensor.shape}"
         raise RuntimeError(f"{node.name}: {which} was written in place after it was recorded (version "
@@ -100,7 +131,7 @@ cdef Tensor unpack(Node node, int i):
     if not s.is_output or not grad_mode():
         return s.tensor
     cdef Tensor t = alias(s.tensor)  # under create_graph the output must be on the tape again
-    t.node = node
+    t.node, t.output = node, s.tensor.output
     return t
 
 
@@ -124,6 +155,8 @@ cdef Node new_node(str name, object meta):
     node.name, node.meta, node.sequence = name, meta, last_sequence
     node.op, node.outputs = -1, 1
     node.edges, node.edge_outputs, node.saved = [], [], []
+    if pe_anomaly:
+        hooks_of(node).trace = anomaly_hooks[0]()
     return node
 
 
@@ -161,9 +194,38 @@ def record(Tensor out, str name, tuple inputs, tuple saved=(), meta=None):
 
 
 cdef Saved keep_output(Tensor out):
-    cdef Saved s = keep(alias(out))
+    cdef Tensor bare = alias(out)
+    bare.output = out.output
+    cdef Saved s = keep(bare)
     s.is_output = True
     return s
+
+
+def record_function(tuple outputs, str name, tuple inputs, tuple saved, rule, meta=None):
+    """Puts outputs = name(inputs) on the tape with a rule of its own: rule(node, grads), a tuple with None where an
+    output got no gradient, gives one gradient (or None) an input. `saved` may hold outputs. Returns the Node."""
+    cdef Node node = new_node(name, meta)
+    cdef Tensor x
+    cdef int i
+    node.rule, node.outputs, node.many = rule, len(outputs), True
+    for x in inputs:
+        add_edge(node, x)
+    for i, x in enumerate(outputs):
+        if x is None:
+            continue
+        if x.view.dtype != PE_FLOAT32:
+            raise TypeError(f"{name}: output {i} has dtype {x.dtype.name}; only float32 has gradients: "
+                            "mark_non_differentiable it")
+        x.output = i
+    for x in saved:
+        if x is None:
+            node.saved.append(None)
+        else:
+            node.saved.append(keep_output(x) if any([x is out for out in outputs]) else keep(x))
+    for x in outputs:
+        if x is not None:
+            x.node = node
+    return node
 
 
 # ---- in-place writes -------------------------------------------------------------
@@ -194,190 +256,3 @@ def copy_(Tensor x, source):
     copy_into(&s.view, &x.view)
     x.storage.version += 1
     return x
-
-
-# ---- the engine ------------------------------------------------------------------
-
-cdef Tensor accumulate(Tensor total, Tensor g):
-    return g if total is None else <Tensor>binary(OP_ADD, total, g)
-
-
-cdef Tensor owned(Tensor g, Tensor like, bint create_graph):
-    """g as a .grad that nobody else holds, in like's memory format."""
-    cdef int i
-    cdef bint fits = True
-    cdef Tensor out
-    if create_graph:
-        return g
-    for i in range(g.view.ndim):
-        if g.view.shape[i] > 1 and g.view.strides[i] != like.view.strides[i]:
-            fits = False
-    # one reference: the caller's variable
-    if fits and references(<PyObject *>g) == 1 and references(<PyObject *>g.storage) == 1 and g.storage.owner is None:
-        return g
-    out = empty_like(&like.view, like.view.dtype)
-    copy_into(&g.view, &out.view)
-    return out
-
-
-cdef list reachable(list roots):
-    """All nodes below roots, latest first: every node comes before those it feeds on."""
-    cdef Node node
-    cdef set seen = set()
-    cdef list stack = list(roots), found = []
-    while stack:
-        edge = stack.pop()
-        if not isinstance(edge, Node) or edge in seen:
-            continue
-        node = <Node>edge
-        seen.add(node)
-        found.append(node)
-        stack.extend(node.edges)
-    found.sort(key=sequence_of, reverse=True)
-    return found
-
-
-def sequence_of(Node node):
-    """When the operation was recorded."""
-    return node.sequence
-
-
-cdef tuple node_backward(Node node, tuple grads):
-    """Gradients of node's inputs from those of its outputs."""
-    if node.released:
-        raise RuntimeError(f"{node.name}: backward() ran through it already; pass retain_graph=True to run it again")
-    if node.op >= 0:
-        return elementwise_backward(node, <Tensor>grads[0])
-    results = node.rule(node, grads[0] if node.outputs == 1 else grads)
-    if not isinstance(results, tuple):
-        results = (results,)
-    if len(results) != len(node.edges):
-        raise RuntimeError(f"{node.name}: its rule gave {len(results)} gradients for {len(node.edges)} inputs")
-    return results
-
-
-cdef object run_engine(list outputs, list gradients, dict wanted, bint retain, bint create_graph):
-    """Walks the tape from outputs. wanted None: into the leaves' .grad; else leaf/node id -> None,
-    filled with the gradients."""
-    cdef dict pending = {}  # Node -> list of its outputs' gradients so far
-    cdef dict leaves = {}   # leaf Tensor id -> [leaf, gradient]
-    cdef Tensor out, g, leaf
-    cdef Node node
-    cdef list slot, entry
-    cdef int i
-    for out, g in zip(outputs, gradients):
-        deliver(out.node if out.node is not None else out, out.output, g, pending, leaves)
-    g = None
-    for node in reachable([out.node for out in outputs]):
-        slot = pending.pop(node, None)
-        if slot is None:
-            continue
-        if wanted is not None and id(node) in wanted:
-            wanted[id(node)] = slot[0] if node.outputs == 1 else slot
-        grads = tuple(slot)
-        slot = None
-        node.into_leaves = wanted is None and not create_graph
-        results = node_backward(node, grads)
-        grads = None
-        for i in range(len(node.edges)):
-            edge = node.edges[i]
-            if edge is not None and results[i] is not None:
-                deliver(edge, <int>node.edge_outputs[i], <Tensor>results[i], pending, leaves)
-        results = None
-        if not retain:
-            node.saved, node.released = [], True
-    for entry in leaves.values():
-        leaf, g = entry
-        entry[1] = None
-        if wanted is None:
-            if leaf.grad_ is None:
-                leaf.grad_ = owned(g, leaf, create_graph)
-            else:
-                leaf.grad_ = binary(OP_ADD, leaf.grad_, g)
-        elif id(leaf) in wanted:
-            wanted[id(leaf)] = g
-    return wanted
-
-
-cdef int deliver(object target, int output, Tensor g, dict pending, dict leaves) except -1:
-    cdef list slot
-    if isinstance(target, Tensor):
-        slot = leaves.get(id(target))
-        if slot is None:
-            leaves[id(target)] = [target, g]
-        else:
-            slot[1] = accumulate(<Tensor>slot[1], g)
-        return 0
-    slot = pending.get(target)
-    if slot is None:
-        slot = [None] * (<Node>target).outputs
-        pending[target] = slot
-    slot[output] = accumulate(<Tensor>slot[output], g)
-    return 0
-
-
-cdef list start_gradients(list outputs, list gradients, str what):
-    cdef Tensor out, g
-    cdef list result = []
-    for out, given in zip(outputs, gradients):
-        if not out.requires_grad:
-            raise RuntimeError(f"{what}: the tensor of shape {out.shape} does not require grad")
-        if given is None:
-            if numel(&out.view) != 1:
-                raise RuntimeError(f"{what}: a gradient must be given for an output of shape {out.shape}; "
-                                   "only one element has the default 1")
-            g = full(out.shape, 1.0)
-        elif isinstance(given, Tensor):
-            g = given
-        else:
-            raise TypeError(f"{what}: gradient must be a Tensor or None, got {type(given).__name__}")
-        if not same_shape(&g.view, &out.view) or g.view.dtype != out.view.dtype:
-            raise ValueError(f"{what}: a gradient of shape {g.shape} and {g.dtype.name} does not fit an output of "
-                             f"shape {out.shape} and {out.dtype.name}")
-        result.append(g)
-    return result
-
-
-cdef object backward(list outputs, list gradients, bint retain, bint create_graph):
-    gradients = start_gradients(outputs, gradients, "backward")
-    was = set_grad_mode(create_graph)
-    try:
-        run_engine(outputs, gradients, None, retain, create_graph)
-    finally:
-        set_grad_mode(was)
-
-
-def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, allow_unused=False):
-    """The gradients of outputs (one tensor or several) with respect to inputs, as a tuple; no .grad
-    is touched. grad_outputs: the outputs' own gradients, 1 where an output has one element."""
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    if grad_outputs is None:
-        grad_outputs = [None] * len(outputs)
-    elif isinstance(grad_outputs, Tensor):
-        grad_outputs = [grad_outputs]
-    if len(grad_outputs) != len(outputs):
-        raise ValueError(f"grad: {len(grad_outputs)} grad_outputs for {len(outputs)} outputs")
-    cdef Tensor x
-    keys = []
-    for given in inputs:
-        if not isinstance(given, Tensor):
-            raise TypeError(f"grad: inputs must be Tensors, got {type(given).__name__}")
-        x = given
-        if not x.requires_grad:
-            raise RuntimeError(f"grad: an input of shape {x.shape} does not require grad")
-        keys.append((id(x) if x.node is None else id(x.node), x.output, x.node))
-    wanted = {key: None for key, _, _ in keys}
-    starts = start_gradients(outputs, list(grad_outputs), "grad")
-    was = set_grad_mode(create_graph)
-    try:
-        run_engine(outputs, starts, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
-    finally:
-        set_grad_mode(was)
-    results = []
-    for key, output, node in keys:
-        g = wanted[key]
-        results.append(g[output] if isinstance(g, list) else g)
-        if results[-1] is None and not allow_unused:
-            raise RuntimeError("grad: an input is not used by the outputs; pass allow_unused=True to get None for it")
-    return tuple(results)

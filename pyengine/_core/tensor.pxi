@@ -142,17 +142,86 @@ cdef class Tensor:
             if not isinstance(value, Tensor):
                 raise TypeError(f"grad must be a Tensor or None, got {type(value).__name__}")
             if not same_shape(&(<Tensor>value).view, &self.view) or (<Tensor>value).view.dtype != self.view.dtype:
-                raise ValueError(f"grad of shape {value.shape} and {value.dtype.name} does not fit a tensor "
-                                 f"of shape {self.shape} and {self.dtype.name}")
+                raise RuntimeError(f"grad of shape {value.shape} and {value.dtype.name} does not fit a tensor "
+                                   f"of shape {self.shape} and {self.dtype.name}")
         self.grad_ = value
 
-    def backward(self, gradient=None, retain_graph=None, create_graph=False):
-        """Adds d(self)/d(leaf) to the .grad of every leaf below (times gradient, 1 for a scalar)."""
-        backward([self], [gradient], create_graph if retain_graph is None else retain_graph, create_graph)
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+        """Adds d(self)/d(leaf) to the .grad of every leaf below, or of inputs only (times gradient, 1 for a scalar)."""
+        backward([self], [gradient], retain_graph, create_graph, inputs)
 
     def detach(self):
         """The same values, off the tape; memory is shared."""
         return alias(self)
+
+    def detach_(self):
+        """Takes this tensor itself off the tape. Returns self."""
+        if self.is_view and self.node is not None:
+            raise RuntimeError("detach_: a view cannot be detached in place; use detach()")
+        self.node, self.output, self.leaf_requires_grad, self.hooks = None, 0, False, None
+        return self
+
+    @property
+    def data(self):
+        """The same values, off the tape. Assigned: this leaf takes over another tensor's memory, shape and dtype."""
+        return alias(self)
+
+    @data.setter
+    def data(self, value):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data must be a Tensor, got {type(value).__name__}")
+        if self.node is not None:
+            raise RuntimeError(f"data: the tensor of shape {self.shape} is the result of a recorded operation; only a "
+                               "leaf can take over another tensor's memory")
+        cdef Storage taken = (<Tensor>value).storage
+        if taken is not self.storage and taken.version <= self.storage.version:
+            taken.version = self.storage.version + 1  # what was saved of the old memory must not pass for the new one
+        self.view, self.storage = (<Tensor>value).view, taken
+        self.seen_writes = self.storage.recorded_writes
+
+    @property
+    def _version(self):
+        """How often the memory below has been written."""
+        return self.storage.version
+
+    @property
+    def output_nr(self):
+        """Which output of grad_fn this is."""
+        return self.output
+
+    def register_hook(self, hook):
+        """hook(gradient) runs when this tensor's gradient is known; what it returns (a Tensor or None) takes the
+        gradient's place. Returns a handle with remove()."""
+        return tensor_hook(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """hook(leaf) runs when backward() has added the whole gradient to leaf.grad. Returns a handle."""
+        if not self.requires_grad:
+            raise RuntimeError("register_post_accumulate_grad_hook: the tensor does not require grad")
+        if self.node is not None:
+            raise RuntimeError("register_post_accumulate_grad_hook: leaf tensors only; a result has register_hook")
+        if leaf_hooks(self).post is None:
+            self.hooks.post = {}
+        return add_hook(self.hooks.post, hook, "register_post_accumulate_grad_hook")
+
+    def retain_grad(self):
+        """backward() fills .grad of this result too."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: the tensor does not require grad")
+        if self.node is None:
+            return
+        cdef NodeHooks hooks = hooks_of(self.node)
+        if hooks.retained is None:
+            hooks.retained = {}
+        hooks.retained[self.output] = _weak_reference(self)
+
+    @property
+    def retains_grad(self):
+        """True for a result whose .grad backward() fills."""
+        if self.node is None or self.node.hooks is None or self.node.hooks.retained is None:
+            return False
+        reference = self.node.hooks.retained.get(self.output)
+        return reference is not None and reference() is self
 
     # ---- to Python ----
 

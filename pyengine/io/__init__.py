@@ -3,3 +3,6 @@
 from .safetensors import load_file, save_file
 
 __all__ = ["load_file", "save_file"]
+from .model import load_model, save_model
+
+__all__ += ["load_model", "save_model"]

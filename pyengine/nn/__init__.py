@@ -14,10 +14,14 @@ from .activation import (
     Tanh,
 )
 from .container import ModuleList, Sequential
+from .container_named import ModuleDict, ParameterDict, ParameterList
 from .dropout import Dropout
 from .linear import Flatten, Identity, Linear
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
 from .module import Module, Parameter
+from .unflatten import Unflatten
+
+from . import utils  # isort: skip
 
 __all__ = [
     "ELU",
@@ -32,8 +36,11 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "ReLU",
     "Sequential",
     "SiLU",
@@ -41,6 +48,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "Unflatten",
     "functional",
     "init",
 ]

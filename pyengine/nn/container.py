@@ -34,15 +34,35 @@ class _Listed(Module):
 
     def extend(self, modules):
         """Adds several modules at the end. Returns self."""
-        for module in modules:
+        if not hasattr(modules, "__iter__"):
+            raise TypeError(f"{type(self).__name__}.extend: several modules are needed, got {type(modules).__name__}")
+        for module in list(modules):
             self.append(module)
         return self
 
     def insert(self, index, module):
-        """Puts module before position index, as list.insert does."""
+        """Puts module before position index, as list.insert does. Returns self."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}.insert: a Module is needed, got {type(module).__name__}")
         modules = list(self)
         modules.insert(index, module)
         self._renumber(modules)
+        return self
+
+    def pop(self, index):
+        """Removes the module at index; returns it."""
+        module = self[index]
+        del self[index]
+        return module
+
+    def __iadd__(self, other):
+        return self.extend(other)
+
+    def __add__(self, other):
+        if not hasattr(other, "__iter__"):
+            return NotImplemented
+        both = type(self)()
+        return both.extend([*self, *other])
 
 
 class Sequential(_Listed):
@@ -71,12 +91,23 @@ class Sequential(_Listed):
         self.add_module(self._name(index), module)
 
     def __delitem__(self, index):
-        del self._modules[self._name(index)]
+        names = list(self._modules)[index] if isinstance(index, slice) else [self._name(index)]
+        for name in names:
+            del self._modules[name]
         if all(name.isdigit() for name in self._modules):
             self._renumber(list(self))
 
     def _name(self, index):
         return list(self._modules)[int(self._position(index))]
+
+    def __mul__(self, times):
+        if not isinstance(times, int):
+            raise TypeError(f"Sequential: times must be an integer, got {type(times).__name__}")
+        if times <= 0:
+            raise ValueError(f"Sequential: times must be positive, got {times}")
+        return type(self)(*[module for _ in range(times) for module in self])
+
+    __rmul__ = __mul__
 
     def forward(self, x):
         for module in self._modules.values():
@@ -103,5 +134,7 @@ class ModuleList(_Listed):
         return self._modules[self._position(index)]
 
     def __delitem__(self, index):
-        del self._modules[self._position(index)]
+        positions = range(len(self))[index] if isinstance(index, slice) else [self._position(index)]
+        for position in positions:
+            del self._modules[str(position)]
         self._renumber(list(self))

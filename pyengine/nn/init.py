@@ -187,3 +187,49 @@ def orthogonal_(tensor, gain=1.0, *, generator=None):
     q *= numpy.where(numpy.diag(r) < 0, -1.0, 1.0)
     q = q if rows >= cols else q.T
     return tensor.copy_(pe.from_numpy(numpy.ascontiguousarray(gain * q.reshape(tensor.shape))))
+
+
+# ---- few elements that are not 0 ---------------------------------------------------
+
+
+@no_grad()
+def sparse_(tensor, sparsity, std=0.01, *, generator=None):
+    """A matrix of N(0, std^2) in which each column has the share `sparsity` of its elements at 0. (Martens 2010)"""
+    if tensor.ndim != 2:
+        raise ValueError(f"sparse_: a matrix is needed, got shape {tensor.shape}")
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparse_: sparsity must be between 0 and 1, got {sparsity}")
+    rows, columns = tensor.shape
+    zeros = math.ceil(sparsity * rows)
+    normal_(tensor, 0.0, std, generator=generator)
+    for column in range(columns):
+        at = pe.randperm(rows, generator=generator)[:zeros]
+        tensor[at, column] = 0.0
+    return tensor
+
+
+@no_grad()
+def dirac_(tensor, groups=1):
+    """A convolution's weight (out, in, k1, ...) that hands its first inputs through: 1 in the middle of the kernel
+    [i, i], 0 elsewhere; for each of `groups` parts of the outputs."""
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError(f"dirac_: a weight of 3, 4 or 5 axes is needed, got shape {tensor.shape}")
+    if groups < 1 or tensor.shape[0] % groups:
+        raise ValueError(f"dirac_: {tensor.shape[0]} outputs cannot be cut into {groups} groups")
+    share = tensor.shape[0] // groups
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    tensor.zero_()
+    for group in range(groups):
+        for i in range(min(share, tensor.shape[1])):
+            tensor[(group * share + i, i, *middle)] = 1.0
+    return tensor
+
+
+def __getattr__(name):
+    """The learned initializers, each in a file of its own, read at first use: they need the layers."""
+    short = name.rstrip("_")
+    if short in ("gradinit", "lsuv", "metainit"):
+        from importlib import import_module
+
+        return getattr(import_module(f"pyengine.nn.init_{short}"), f"{short}_")
+    raise AttributeError(f"module 'pyengine.nn.init' has no attribute {name!r}")

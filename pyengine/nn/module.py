@@ -1,9 +1,9 @@
 """Module: a layer, or a network of layers, and the tensors that belong to it."""
 
-from typing import NamedTuple
-
 from pyengine import Tensor
 
+from .module_convert import ConvertMethods
+from .module_hooks import HookMethods, call_with_hooks
 from .module_state import load_state_dict, save_state
 from .parameter import Parameter
 
@@ -13,14 +13,7 @@ __all__ = ["Module", "Parameter"]
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 
 
-class IncompatibleKeys(NamedTuple):
-    """What load_state_dict(strict=False) could not match."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class Module:
+class Module(ConvertMethods, HookMethods):
     """The base of all layers: write __init__ and forward, assign parameters and layers to attributes.
 
     >>> import pyengine as pe
@@ -36,6 +29,7 @@ class Module:
     """
 
     training: bool
+    _parametrized: dict | None = None  # name -> what computes that tensor: see utils/parametrize.py
 
     def __init__(self):
         for registry in _REGISTRIES:
@@ -48,6 +42,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args, **kwargs):
+        hooks = self._hooks
+        if hooks is not None and hooks.around_call:
+            return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
     # ---- attributes ----
@@ -58,10 +55,14 @@ class Module:
             entries = self.__dict__.get(registry)
             if entries is not None and name in entries:
                 return entries[name]
+        if self._parametrized and name in self._parametrized:
+            return self._parametrized[name]()
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __setattr__(self, name, value):
-        if isinstance(value, Parameter):
+        if self._parametrized and name in self._parametrized:
+            self._parametrized[name].right_inverse(value)
+        elif isinstance(value, Parameter):
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self.add_module(name, value)
@@ -209,6 +210,26 @@ class Module:
             raise AttributeError(f"{type(self).__name__} has no parameter {target!r}")
         return parameter
 
+    def get_buffer(self, target):
+        """The buffer with this dotted name."""
+        path, _, name = target.rpartition(".")
+        buffer = self.get_submodule(path)._buffers.get(name)
+        if buffer is None:
+            raise AttributeError(f"{type(self).__name__} has no buffer {target!r}")
+        return buffer
+
+    def set_submodule(self, target, module, strict=False):
+        """Puts module in the place of the one with this dotted name; strict: only where there is one."""
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise ValueError("set_submodule: the name must not be empty")
+        if not isinstance(module, Module):
+            raise ValueError(f"set_submodule: a Module is needed, got {type(module).__name__}")
+        parent = self.get_submodule(path)
+        if strict and name not in parent._modules:
+            raise AttributeError(f"{type(self).__name__} has no module {target!r}")
+        setattr(parent, name, module)
+
     # ---- doing something to all ----
 
     def train(self, mode=True):
@@ -245,19 +266,30 @@ class Module:
 
     # ---- saving and loading ----
 
-    def state_dict(self, prefix="", keep_vars=False):
+    def get_extra_state(self):
+        """What belongs into state_dict() beside tensors; a subclass that writes it writes set_extra_state too."""
+        raise RuntimeError(f"{type(self).__name__} has no extra state: get_extra_state is not written")
+
+    get_extra_state.not_written = True  # type: ignore[attr-defined]
+
+    def set_extra_state(self, state):
+        """Takes what get_extra_state gave."""
+        raise RuntimeError(f"{type(self).__name__} has an extra state to load, and set_extra_state is not written")
+
+    def state_dict(self, prefix="", keep_vars=False, *, destination=None):
         """Dotted name -> tensor of all parameters and persistent buffers. The tensors share the model's memory."""
-        state = {}
+        state = {} if destination is None else destination
         save_state(self, state, prefix, keep_vars)
         return state
 
-    def load_state_dict(self, state_dict, strict=True):
-        """Copies the tensors of state_dict (or arrays) into this module, all or none.
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Copies the tensors of state_dict (or arrays) into this module, all or none; with assign=True the tensors
+        themselves become the module's. What is tied stays tied.
 
         Errors: RuntimeError that names every missing and unexpected key (unless strict=False) and every
         tensor of another shape, with both shapes; then nothing has been changed.
         """
-        return IncompatibleKeys(*load_state_dict(self, state_dict, strict))
+        return load_state_dict(self, state_dict, strict, assign)
 
     # ---- printing ----
 
@@ -267,13 +299,14 @@ class Module:
 
     def __repr__(self):
         head, lines = self.extra_repr(), []
+        title = ("Parametrized" if self._parametrized else "") + type(self).__name__
         for name, module in self._modules.items():
             lines.append(f"({name}): " + repr(module).replace("\n", "\n  "))
         if not lines:
-            return f"{type(self).__name__}({head})"
+            return f"{title}({head})"
         if head:
             lines.insert(0, head)
-        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+        return f"{title}(\n  " + "\n  ".join(lines) + "\n)"
 
 
 def _join(prefix, name):

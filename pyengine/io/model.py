@@ -1,0 +1,55 @@
+"""A model's weights in a safetensors file: tied tensors are written once, and are tied again after loading."""
+
+from .safetensors import load_file, save_file
+
+__all__ = ["load_model", "save_model"]
+
+
+def save_model(model, filename, metadata=None):
+    """Writes model.state_dict(); of names for one tensor only the first (in order of names) is written, the others
+    stand in the header as metadata: name -> the name written. This is how the safetensors library does it.
+
+    >>> import pyengine as pe, tempfile, os
+    >>> net = pe.nn.Sequential(pe.nn.Linear(2, 2), pe.nn.Linear(2, 2))
+    >>> net[1].weight = net[0].weight
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(net, os.path.join(folder, "net.safetensors"))
+    ...     sorted(load_file(os.path.join(folder, "net.safetensors")))
+    ['0.bias', '0.weight', '1.bias']
+    """
+    state = model.state_dict()
+    metadata = dict(metadata or {})
+    kept, first = {}, {}
+    for name in sorted(state):
+        place = _place(state[name])
+        if place in first:
+            metadata.setdefault(name, first[place])
+            continue
+        if place is not None:
+            first[place] = name
+        kept[name] = state[name]
+    save_file(kept, filename, metadata or None)
+
+
+def _place(tensor):
+    """What two names of one tensor have in common; None for what has no memory."""
+    if not hasattr(tensor, "data_ptr") or tensor.numel() == 0:
+        return None
+    return tensor.data_ptr, tensor.shape, tensor.stride(), tensor.dtype.name
+
+
+def load_model(model, filename, strict=True):
+    """Loads a file of save_model (or save_file) into model: (missing keys, unexpected keys), both empty if strict.
+
+    A name that the file lacks is not missing where the model ties it to one that is there.
+    Errors: RuntimeError that names what is missing, unexpected or of another shape.
+    """
+    given, own = load_file(filename), model.state_dict(keep_vars=True)
+    known = {}
+    for name, tensor in own.items():
+        if name in given:
+            known.setdefault(id(tensor), given[name])
+    for name, tensor in own.items():
+        if name not in given and id(tensor) in known:
+            given[name] = known[id(tensor)]
+    return model.load_state_dict(given, strict)

@@ -19,7 +19,7 @@ from .dropout import Dropout
 from .linear import Flatten, Identity, Linear
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
 from .module import Module, Parameter
-from .norm import CrossMapLRN2d, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from .norm import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 
 __all__ = [
     "ELU",
@@ -28,7 +28,6 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "CrossEntropyLoss",
-    "CrossMapLRN2d",
     "Dropout",
     "Flatten",
     "GroupNorm",

@@ -1,7 +1,6 @@
 """Layers that normalize over features, groups of channels, or neighbouring channels."""
 
 import pyengine as pe
-from pyengine.ops.channel_norm import cross_map_lrn2d
 
 from . import functional as F
 from . import init
@@ -141,16 +140,3 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
-
-
-class CrossMapLRN2d(LocalResponseNorm):
-    """LocalResponseNorm as Caffe has it: (size - 1) // 2 channels on either side.
-
-    Shape: (N, C, H, W) -> the same.
-    """
-
-    def __init__(self, size, alpha=1e-4, beta=0.75, k=1):
-        super().__init__(size, alpha, beta, k)
-
-    def forward(self, x):
-        return cross_map_lrn2d(x, self.size, self.alpha, self.beta, self.k)

@@ -183,21 +183,5 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
         return input
     if size <= 0:
         raise RuntimeError(f"{what}: size must be positive, got {size}")
-    return _divided(input, size // 2, (size - 1) // 2, alpha / size, beta, k)
-
-
-def cross_map_lrn2d(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """local_response_norm with (size - 1) // 2 channels on either side, whether size is odd or even.
-
-    Shape: input (N, C, H, W) -> the same.
-    """
-    what = "cross_map_lrn2d"
-    if _float32(input, what).ndim != 4:
-        raise ValueError(f"{what}: input of shape {input.shape} must have four axes")
-    if not isinstance(size, int) or size <= 0:
-        raise (RuntimeError if isinstance(size, int) else TypeError)(f"{what}: size must be positive, got {size}")
-    return _divided(input, (size - 1) // 2, (size - 1) // 2, alpha / size, beta, k) if input.numel() else input
-
-
-def _divided(x: Tensor, before: int, after: int, share: float, beta: float, k: float) -> Tensor:
-    return x / (_across(x.square(), before, after) * share + k) ** beta
+    mean = _across(input.square(), size // 2, (size - 1) // 2) / float(size)
+    return input / (mean * alpha + k) ** beta

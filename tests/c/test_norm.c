@@ -1,10 +1,11 @@
 /* Layer and RMS norm against double precision over random shapes and layouts, with operands that touch
  * unreadable pages; the same bits on every number of threads; and what they refuse.
  *
- * Bounds, u = 2^-24, n elements a row, h the normalized ones, M = largest |x - mean| or |x|, and the part of rows
- * that is summed in a row at most P:
- *   out     16 u (1 + |mean| rstd + |h|) |weight|         dx     32 u rstd (|gw| + mean|gw| + |h| mean|gw h|) k
- *   dbias   (P + 16) u sum|g|                             dweight (P + 32) u sum|g| k
+ * Bounds, with u = 2^-24, h the normalized elements of a row, p = g weight, and P the rows of a part:
+ *   out      16 u ((1 + |mean| rstd + |h|) |weight| + |bias|)
+ *   dx       32 u rstd k (|p| + mean|p| + (1 + |h|) (mean|p h| + mean|p|))
+ *   dbias    (P + 16) u sum|g|
+ *   dweight  (P + 32) u sum|g| k
  * with k = (1 + largest |h| + |mean| rstd): what rounding the mean to float32 costs. */
 #include "guarded.h"
 
@@ -98,7 +99,8 @@ static void check_row(const struct operands *o, int64_t i, double *dw, double *d
     const double k = 1 + most + shift;
     for (int64_t j = 0; j < o->n; j++) {
         const double h = (*at(&o->x.t, i, j) - mean) * r, g = *at(&o->g.t, i, j);
-        const double p = g * (o->weighted ? *at(&o->w.t, 0, j) : 1), dx = r * (p - (o->centred ? first : 0) - h * second);
+        const double p = g * (o->weighted ? *at(&o->w.t, 0, j) : 1);
+        const double dx = r * (p - (o->centred ? first : 0) - h * second);
         CHECK(fabs(*at(&o->dx.t, i, j) - dx) <= 32 * U * r * k * (fabs(p) + all + (1 + fabs(h)) * (along + all)));
         dw[j] += g * h, db[j] += g;
         dw_room[j] += fabs(g) * k, db_room[j] += fabs(g);

@@ -317,6 +317,29 @@ typedef struct pe_cross_entropy_backward_args {
 } pe_cross_entropy_backward_args;
 PE_API pe_status pe_cross_entropy_backward(pe_context *, const pe_cross_entropy_backward_args *, pe_error *);
 
+/* ---- layer and RMS normalization ---------------------------------------- */
+
+/* Along the last axis of n elements, in rows: out = (in - mean) rstd weight + bias with
+ * rstd = 1 / sqrt(variance + eps), the variance about the mean and divided by n. weight and bias (n)
+ * may be NULL: 1 and 0. mean and rstd (rows) are dense, rows in row-major order; all is float32.
+ * out may be in. */
+typedef struct pe_layer_norm_args {
+    const pe_tensor *in, *weight, *bias, *out, *mean, *rstd; float eps;
+} pe_layer_norm_args;
+PE_API pe_status pe_layer_norm(pe_context *, const pe_layer_norm_args *, pe_error *);
+/* From the gradient g of out: dx, and where not NULL dweight (n) and dbias (n), summed over the rows
+ * in an order that follows from the shape alone: threads do not change the bits. */
+typedef struct pe_layer_norm_backward_args {
+    const pe_tensor *in, *g, *weight, *mean, *rstd, *dx, *dweight, *dbias;
+} pe_layer_norm_backward_args;
+PE_API pe_status pe_layer_norm_backward(pe_context *, const pe_layer_norm_backward_args *, pe_error *);
+
+/* out = in rstd weight with rstd = 1 / sqrt(mean(in^2) + eps); the rest as above. */
+typedef struct pe_rms_norm_args { const pe_tensor *in, *weight, *out, *rstd; float eps; } pe_rms_norm_args;
+PE_API pe_status pe_rms_norm(pe_context *, const pe_rms_norm_args *, pe_error *);
+typedef struct pe_rms_norm_backward_args { const pe_tensor *in, *g, *weight, *rstd, *dx, *dweight; } pe_rms_norm_backward_args;
+PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *);
+
 /* ---- random numbers ----------------------------------------------------- */
 
 /* Philox-4x32-10, counter-based: element i depends on (seed, offset + i) alone. */

@@ -14,6 +14,10 @@ struct pe_rows {
     void *scratch;
 };
 
+/* refuses all but float32 of one axis or more and the shape of `model` */
+pe_status pe_rows_check(const char *operation, const char *argument, const pe_tensor *t, const pe_tensor *model,
+                        pe_error *);
+
 /* t is float32 of one axis or more. Rows with gaps are copied to scratch memory: at once for an
  * input, by pe_rows_close for an output. Every opened view is closed, also after errors. */
 pe_status pe_rows_open_input(pe_context *, struct pe_rows *, const pe_tensor *t, pe_error *);

@@ -4,24 +4,6 @@
 /* one element of the dearest pass (exp and sum), AVX2, in nanoseconds */
 static const double ELEMENT_NS = 0.8;
 
-/* float32, one axis or more, and the shape of `model` */
-static pe_status check(const char *name, const char *argument, const pe_tensor *t, const pe_tensor *model,
-                       pe_error *err) {
-    char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(t, name, argument, err);
-    if (status) return status;
-    if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be float32, is %s", name, argument,
-                       pe_dtype_name(t->dtype));
-    if (t->ndim < 1) return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s has no axis to run along", name, argument);
-    int same = t->ndim == model->ndim;
-    for (int i = 0; same && i < t->ndim; i++) same = t->shape[i] == model->shape[i];
-    if (!same)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s has the shape %s, expected %s", name, argument,
-                       pe_shape_text(t, a), pe_shape_text(model, b));
-    return PE_OK;
-}
-
 struct forward_job {
     struct pe_rows x, y;
     void (*kernel)(const float *x, float *y, size_t n);
@@ -35,8 +17,8 @@ static void run_forward(int64_t begin, int64_t end, void *arg) {
 
 pe_status pe_softmax(pe_context *ctx, const pe_softmax_args *args, pe_error *err) {
     const char *name = args->logarithm ? "log_softmax" : "softmax";
-    pe_status status = check(name, "in", args->in, args->in, err);
-    if (!status) status = check(name, "out", args->out, args->in, err);
+    pe_status status = pe_rows_check(name, "in", args->in, args->in, err);
+    if (!status) status = pe_rows_check(name, "out", args->out, args->in, err);
     if (status || pe_numel(args->in) == 0) return status;
     struct forward_job job = {.kernel = args->logarithm ? ctx->kernels->softmax.forward_log
                                                         : ctx->kernels->softmax.forward};
@@ -61,9 +43,9 @@ static void run_backward(int64_t begin, int64_t end, void *arg) {
 
 pe_status pe_softmax_backward(pe_context *ctx, const pe_softmax_backward_args *args, pe_error *err) {
     const char *name = args->logarithm ? "log_softmax_backward" : "softmax_backward";
-    pe_status status = check(name, "y", args->y, args->y, err);
-    if (!status) status = check(name, "g", args->g, args->y, err);
-    if (!status) status = check(name, "dx", args->dx, args->y, err);
+    pe_status status = pe_rows_check(name, "y", args->y, args->y, err);
+    if (!status) status = pe_rows_check(name, "g", args->g, args->y, err);
+    if (!status) status = pe_rows_check(name, "dx", args->dx, args->y, err);
     if (status || pe_numel(args->y) == 0) return status;
     struct backward_job job = {.kernel = args->logarithm ? ctx->kernels->softmax.backward_log
                                                          : ctx->kernels->softmax.backward};

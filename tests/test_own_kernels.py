@@ -9,6 +9,7 @@ from pyengine.ops import fallback
 
 LAYERS = [nn.ReLU(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU(), nn.ELU(),
           nn.Softplus(), nn.Softmax(-1), nn.LogSoftmax(-1), nn.Dropout(0.3), nn.Flatten(), nn.Identity()]  # fmt: skip
+LAYERS += [nn.LayerNorm(7), nn.RMSNorm(7), nn.BatchNorm1d(7), nn.BatchNorm1d(7, momentum=None), nn.GroupNorm(1, 7)]
 OPTIMIZERS = [(optim.SGD, {"lr": 0.1, "momentum": 0.9}), (optim.Adam, {}), (optim.AdamW, {}),
               (optim.Lion, {"lr": 1e-3})]  # fmt: skip
 

@@ -8,6 +8,7 @@
 #include "elementwise.h"
 #include "gemm.h"
 #include "int4.h"
+#include "norm.h"
 #include "optim.h"
 #include "qgemm.h"
 #include "random.h"
@@ -24,6 +25,7 @@ struct pe_kernels {
     struct pe_qgemm_kernels qgemm;
     struct pe_int4_kernels int4;
     struct pe_softmax_kernels softmax;
+    struct pe_norm_kernels norm;
     struct pe_cross_entropy_kernels cross_entropy;
     struct pe_random_kernels random;
     struct pe_optim_kernels optim;

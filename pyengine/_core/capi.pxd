@@ -204,6 +204,41 @@ cdef extern from "pyengine.h" nogil:
         int logarithm
     pe_status pe_softmax_backward(pe_context *, const pe_softmax_backward_args *, pe_error *)
 
+    ctypedef struct pe_layer_norm_args:
+        const pe_tensor *in_ "in"
+        const pe_tensor *weight
+        const pe_tensor *bias
+        const pe_tensor *out
+        const pe_tensor *mean
+        const pe_tensor *rstd
+        float eps
+    pe_status pe_layer_norm(pe_context *, const pe_layer_norm_args *, pe_error *)
+    ctypedef struct pe_layer_norm_backward_args:
+        const pe_tensor *in_ "in"
+        const pe_tensor *g
+        const pe_tensor *weight
+        const pe_tensor *mean
+        const pe_tensor *rstd
+        const pe_tensor *dx
+        const pe_tensor *dweight
+        const pe_tensor *dbias
+    pe_status pe_layer_norm_backward(pe_context *, const pe_layer_norm_backward_args *, pe_error *)
+    ctypedef struct pe_rms_norm_args:
+        const pe_tensor *in_ "in"
+        const pe_tensor *weight
+        const pe_tensor *out
+        const pe_tensor *rstd
+        float eps
+    pe_status pe_rms_norm(pe_context *, const pe_rms_norm_args *, pe_error *)
+    ctypedef struct pe_rms_norm_backward_args:
+        const pe_tensor *in_ "in"
+        const pe_tensor *g
+        const pe_tensor *weight
+        const pe_tensor *rstd
+        const pe_tensor *dx
+        const pe_tensor *dweight
+    pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *)
+
     ctypedef struct pe_cross_entropy_args:
         const pe_tensor *logits
         const pe_tensor *target

@@ -18,20 +18,28 @@ from pyengine.ops import (
     softmax,
     tanh,
 )
+from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
+from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
 
 __all__ = [
+    "batch_norm",
     "cross_entropy",
     "dropout",
     "elu",
     "flatten",
     "gelu",
+    "group_norm",
+    "instance_norm",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
     "mse_loss",
     "relu",
+    "rms_norm",
     "sigmoid",
     "silu",
     "softmax",

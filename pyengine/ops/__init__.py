@@ -1,12 +1,14 @@
 """Every operation by name. Most are methods of Tensor too."""
 
 from pyengine.ops import fallback as _fallback
+from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
 from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like, zeros, zeros_like
 from pyengine.ops.elementwise import *
 from pyengine.ops.product import addmm, baddbmm, linear, matmul, pack
 from pyengine.ops.quant import QuantizedWeight, int8_matmul, quantize_dynamic, quantized_linear
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm
 from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var
+from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
 from pyengine.ops.shape import (
     cat,
     expand,

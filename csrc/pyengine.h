@@ -337,7 +337,9 @@ PE_API pe_status pe_layer_norm_backward(pe_context *, const pe_layer_norm_backwa
 /* out = in rstd weight with rstd = 1 / sqrt(mean(in^2) + eps); the rest as above. */
 typedef struct pe_rms_norm_args { const pe_tensor *in, *weight, *out, *rstd; float eps; } pe_rms_norm_args;
 PE_API pe_status pe_rms_norm(pe_context *, const pe_rms_norm_args *, pe_error *);
-typedef struct pe_rms_norm_backward_args { const pe_tensor *in, *g, *weight, *rstd, *dx, *dweight; } pe_rms_norm_backward_args;
+typedef struct pe_rms_norm_backward_args {
+    const pe_tensor *in, *g, *weight, *rstd, *dx, *dweight;
+} pe_rms_norm_backward_args;
 PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *);
 
 /* ---- random numbers ----------------------------------------------------- */

@@ -8,7 +8,7 @@ from pyengine._core import Tensor
 from pyengine.ops._method import tensor_only
 from pyengine.ops.product import matmul
 from pyengine.ops.shape import permute, reshape, unsqueeze
-from pyengine.ops.windows import padded, sizes_of, spatial, sum_windows, windows
+from pyengine.ops.strided_windows import padded, sizes_of, spatial, sum_windows, windows
 
 
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1,

@@ -12,7 +12,7 @@ from pyengine.ops.elementwise import relu, sign, where
 from pyengine.ops.reduction import amax, argmax
 from pyengine.ops.reduction import sum as total
 from pyengine.ops.shape import reshape
-from pyengine.ops.windows import padded, sizes_of, spatial, windows
+from pyengine.ops.strided_windows import padded, sizes_of, spatial, windows
 
 
 class Plan(NamedTuple):

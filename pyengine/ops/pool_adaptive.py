@@ -8,7 +8,7 @@ from pyengine.ops._method import rule, tensor_only
 from pyengine.ops.pool import chosen, flat_places, plan
 from pyengine.ops.reduction import mean
 from pyengine.ops.shape import reshape, stack
-from pyengine.ops.windows import sizes_of, spatial, windows
+from pyengine.ops.strided_windows import sizes_of, spatial, windows
 
 
 def _outputs(what: str, n: int, x: Tensor, output_size) -> tuple[int, ...]:

@@ -14,13 +14,13 @@ from .activation import (
     Softplus,
     Tanh,
 )
+from .attention import MultiheadAttention
 from .container import ModuleList, Sequential
+from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .dropout import Dropout
 from .linear import Flatten, Identity, Linear
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
 from .module import Module, Parameter
-from .attention import MultiheadAttention
-from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .padding import (
     CircularPad1d,
     CircularPad2d,
@@ -101,6 +101,9 @@ __all__ = [
     "init",
 ]
 __all__ += [
+    "GRU",
+    "LSTM",
+    "RNN",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -125,12 +128,10 @@ __all__ += [
     "ConvTranspose3d",
     "CosineSimilarity",
     "Fold",
-    "GRU",
     "GRUCell",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
-    "LSTM",
     "LSTMCell",
     "MaxPool1d",
     "MaxPool2d",
@@ -142,7 +143,6 @@ __all__ += [
     "PairwiseDistance",
     "PixelShuffle",
     "PixelUnshuffle",
-    "RNN",
     "RNNBase",
     "RNNCell",
     "RNNCellBase",

@@ -25,8 +25,10 @@ class _ConvNd(Module):
             if not isinstance(size, int) or size < 0 or size % groups:
                 raise ValueError(f"{what}: {name} must be an integer divisible by {groups} groups, got {size!r}")
         if padding_mode not in (PADDING_MODES[:1] if self.transposed else PADDING_MODES):
-            raise ValueError(f"{what}: padding_mode must be one of {PADDING_MODES}, and 'zeros' where transposed, got "
-                             f"{padding_mode!r}")
+            raise ValueError(
+                f"{what}: padding_mode must be one of {PADDING_MODES}, and 'zeros' where transposed, got "
+                f"{padding_mode!r}"
+            )
         self.kernel_size, self.stride = repeated(kernel_size, n), repeated(stride, n)
         self.padding = padding if isinstance(padding, str) else repeated(padding, n)
         if isinstance(padding, str) and padding not in ("same", "valid"):
@@ -35,7 +37,7 @@ class _ConvNd(Module):
             raise ValueError(f"{what}: padding 'same' needs stride 1, got {self.stride}")
         self.dilation, self.output_padding = repeated(dilation, n), repeated(output_padding, n)
         self.groups, self.padding_mode = groups, padding_mode
-        first, second = (channels if self.transposed else reversed(channels))
+        first, second = channels if self.transposed else reversed(channels)
         self.weight = Parameter(pe.empty(first, second // groups, *self.kernel_size))
         if bias:
             self.bias = Parameter(pe.empty(self.out_channels))
@@ -70,8 +72,20 @@ class _ConvNd(Module):
 class _Conv(_ConvNd):
     transposed = False
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
-                 padding_mode="zeros", device=None, dtype=None):
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
         super().__init__()
         float32_only(type(self).__name__, device, dtype)
         self._setup((in_channels, out_channels), kernel_size, stride, padding, dilation, 0, groups, bias, padding_mode)
@@ -96,14 +110,36 @@ class _Conv(_ConvNd):
 class _ConvTranspose(_ConvNd):
     transposed = True
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1,
-                 bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None):
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
         super().__init__()
         float32_only(type(self).__name__, device, dtype)
         if isinstance(padding, str):
             raise ValueError(f"{type(self).__name__}: padding must be integers, got {padding!r}")
-        self._setup((in_channels, out_channels), kernel_size, stride, padding, dilation, output_padding, groups, bias,
-                    padding_mode)
+        self._setup(
+            (in_channels, out_channels),
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            output_padding,
+            groups,
+            bias,
+            padding_mode,
+        )
 
     def forward(self, input, output_size=None):
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
@@ -114,12 +150,17 @@ class _ConvTranspose(_ConvNd):
         """The output_padding that gives output_size."""
         n, what = self.axes, type(self).__name__
         given = tuple(output_size)
-        sizes = given[len(given) - n:] if len(given) in (n, n + 1, n + 2) else ()
-        least = [(length - 1) * s - 2 * p + d * (k - 1) + 1
-                 for length, s, p, d, k in zip(input.shape[input.ndim - n:], self.stride, self.padding, self.dilation,
-                                               self.kernel_size, strict=True)]
-        if not sizes or any(not low <= size < low + max(s, d) for size, low, s, d in
-                            zip(sizes, least, self.stride, self.dilation, strict=True)):
+        sizes = given[len(given) - n :] if len(given) in (n, n + 1, n + 2) else ()
+        least = [
+            (length - 1) * s - 2 * p + d * (k - 1) + 1
+            for length, s, p, d, k in zip(
+                input.shape[input.ndim - n :], self.stride, self.padding, self.dilation, self.kernel_size, strict=True
+            )
+        ]
+        if not sizes or any(
+            not low <= size < low + max(s, d)
+            for size, low, s, d in zip(sizes, least, self.stride, self.dilation, strict=True)
+        ):
             raise ValueError(f"{what}: output_size {given} is not within stride {self.stride} above {tuple(least)}")
         return tuple(size - low for size, low in zip(sizes, least, strict=True))
 

@@ -23,8 +23,10 @@ class _Pad(Module):
 class _SpatialPad(_Pad):
     def forward(self, input):
         if input.ndim not in (self.axes + 1, self.axes + 2):
-            raise ValueError(f"{type(self).__name__}: input must have {self.axes + 1} or {self.axes + 2} axes, got shape "
-                             f"{input.shape}")
+            raise ValueError(
+                f"{type(self).__name__}: input must have {self.axes + 1} or {self.axes + 2} axes, got shape "
+                f"{input.shape}"
+            )
         return super().forward(input)
 
 

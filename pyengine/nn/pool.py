@@ -27,8 +27,14 @@ class _MaxPool(_Pool):
 
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
         super().__init__()
-        self._keep(kernel_size=kernel_size, stride=kernel_size if stride is None else stride, padding=padding,
-                   dilation=dilation, return_indices=return_indices, ceil_mode=ceil_mode)
+        self._keep(
+            kernel_size=kernel_size,
+            stride=kernel_size if stride is None else stride,
+            padding=padding,
+            dilation=dilation,
+            return_indices=return_indices,
+            ceil_mode=ceil_mode,
+        )
 
 
 class MaxPool1d(_MaxPool):
@@ -70,10 +76,16 @@ class AvgPool1d(_Pool):
 
     def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
         super().__init__()
-        single = [(v,) if isinstance(v, int) else v
-                  for v in (kernel_size, kernel_size if stride is None else stride, padding)]
-        self._keep(kernel_size=single[0], stride=single[1], padding=single[2], ceil_mode=ceil_mode,
-                   count_include_pad=count_include_pad)
+        single = [
+            (v,) if isinstance(v, int) else v for v in (kernel_size, kernel_size if stride is None else stride, padding)
+        ]
+        self._keep(
+            kernel_size=single[0],
+            stride=single[1],
+            padding=single[2],
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )
 
 
 class AvgPool2d(_Pool):
@@ -82,11 +94,18 @@ class AvgPool2d(_Pool):
     function = "avg_pool2d"
     shown = ("kernel_size", "stride", "padding")
 
-    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
-                 divisor_override=None):
+    def __init__(
+        self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+    ):
         super().__init__()
-        self._keep(kernel_size=kernel_size, stride=kernel_size if stride is None else stride, padding=padding,
-                   ceil_mode=ceil_mode, count_include_pad=count_include_pad, divisor_override=divisor_override)
+        self._keep(
+            kernel_size=kernel_size,
+            stride=kernel_size if stride is None else stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+            divisor_override=divisor_override,
+        )
 
 
 class AvgPool3d(AvgPool2d):
@@ -185,8 +204,12 @@ class _MaxUnpool(_Pool):
     def __init__(self, kernel_size, stride=None, padding=0):
         super().__init__()
         stride = kernel_size if stride is None else stride
-        self._keep(**{name: (value,) * self.axes if isinstance(value, int) else tuple(value)
-                      for name, value in (("kernel_size", kernel_size), ("stride", stride), ("padding", padding))})
+        self._keep(
+            **{
+                name: (value,) * self.axes if isinstance(value, int) else tuple(value)
+                for name, value in (("kernel_size", kernel_size), ("stride", stride), ("padding", padding))
+            }
+        )
 
     def forward(self, input, indices, output_size=None):
         function = getattr(F, self.function)

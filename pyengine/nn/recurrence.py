@@ -13,7 +13,7 @@ GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 def gates_of(x, n):
     """x (rows, n size) as n tensors (rows, size)."""
     size = x.shape[-1] // n
-    return [x[:, i * size:(i + 1) * size] for i in range(n)]
+    return [x[:, i * size : (i + 1) * size] for i in range(n)]
 
 
 def rnn_tanh(gates, state, w_hh, b_hh, w_hr=None):
@@ -36,8 +36,8 @@ def lstm(gates, state, w_hh, b_hh, w_hr=None):
 
 
 def gru(gates, state, w_hh, b_hh, w_hr=None):
-    """h' = n + z (h - n) with n = tanh(x_n + r h_n); r and z are sigmoids of x_r + h_r and x_z + h_z, in the order r, z,
-    n. (Cho et al. 2014)"""
+    """h' = n + z (h - n) with n = tanh(x_n + r h_n); r and z are sigmoids of x_r + h_r and x_z + h_z, in the order
+    r, z, n. (Cho et al. 2014)"""
     (h,) = state
     x_r, x_z, x_n = gates_of(gates, 3)
     h_r, h_z, h_n = gates_of(F.linear(h, w_hh, b_hh), 3)
@@ -70,7 +70,7 @@ def walk(kind, data, sizes, state, weights, backwards=False):
     first, outputs, finished = state, [], []
     if backwards:
         parts = parts[::-1]
-        state = tuple(s[:sizes[-1]] for s in first)
+        state = tuple(s[: sizes[-1]] for s in first)
     for part in parts:
         rows, have = part.shape[0], state[0].shape[0]
         if rows < have:

@@ -17,8 +17,20 @@ from .utils.rnn import PackedSequence
 class RNNBase(Module):
     """What the three recurrent layers share: parameters, layers, directions, and the shapes of input and state."""
 
-    def __init__(self, mode, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, proj_size=0, device=None, dtype=None):
+    def __init__(
+        self,
+        mode,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        proj_size=0,
+        device=None,
+        dtype=None,
+    ):
         super().__init__()
         what = type(self).__name__
         float32_only(what, device, dtype)
@@ -29,8 +41,10 @@ class RNNBase(Module):
         if hidden_size < 1 or num_layers < 1:
             raise ValueError(f"{what}: hidden_size {hidden_size} and num_layers {num_layers} must be positive")
         if not 0 <= proj_size < hidden_size or (proj_size and mode != "LSTM"):
-            raise ValueError(f"{what}: proj_size {proj_size} must be smaller than hidden_size {hidden_size}, and 0 "
-                             "where the layer is no LSTM")
+            raise ValueError(
+                f"{what}: proj_size {proj_size} must be smaller than hidden_size {hidden_size}, and 0 "
+                "where the layer is no LSTM"
+            )
         if dropout and num_layers == 1:
             warnings.warn(f"{what}: dropout is between layers: with one layer {dropout} has no effect", stacklevel=3)
         self.mode, self.input_size, self.hidden_size, self.num_layers = mode, input_size, hidden_size, num_layers
@@ -69,8 +83,11 @@ class RNNBase(Module):
     @property
     def all_weights(self):
         """The parameters, one list for each layer and direction."""
-        return [[p for name, p in self._parameters.items() if name.endswith(suffix)]
-                for layer in range(self.num_layers) for suffix in self._directions(layer)]
+        return [
+            [p for name, p in self._parameters.items() if name.endswith(suffix)]
+            for layer in range(self.num_layers)
+            for suffix in self._directions(layer)
+        ]
 
     def _weights(self, suffix):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
@@ -122,8 +139,10 @@ class RNNBase(Module):
 
     def _check_input(self, x):
         if x.shape[-1] != self.input_size:
-            raise RuntimeError(f"{type(self).__name__}: input of shape {x.shape} must have input_size "
-                               f"{self.input_size} as its last axis")
+            raise RuntimeError(
+                f"{type(self).__name__}: input of shape {x.shape} must have input_size "
+                f"{self.input_size} as its last axis"
+            )
 
     def _state(self, hx, batch):
         """hx as a tuple, checked; zeros where there is none."""
@@ -161,8 +180,9 @@ class RNNBase(Module):
         if self.proj_size:
             text += f", proj_size={self.proj_size}"
         usual = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0, "bidirectional": False}
-        return text + "".join(f", {name}={getattr(self, name)}" for name, value in usual.items()
-                              if getattr(self, name) != value)
+        return text + "".join(
+            f", {name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value
+        )
 
 
 class RNN(RNNBase):
@@ -179,12 +199,33 @@ class RNN(RNNBase):
     ((7, 5, 4), (2, 5, 4))
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True, batch_first=False,
-                 dropout=0.0, bidirectional=False, device=None, dtype=None):
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        nonlinearity="tanh",
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        device=None,
+        dtype=None,
+    ):
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        super().__init__("RNN_" + nonlinearity.upper(), input_size, hidden_size, num_layers, bias, batch_first, dropout,
-                         bidirectional, device=device, dtype=dtype)
+        super().__init__(
+            "RNN_" + nonlinearity.upper(),
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
+        )
         self.nonlinearity = nonlinearity
 
 
@@ -200,10 +241,32 @@ class LSTM(RNNBase):
     ((7, 5, 8), (2, 5, 4))
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, proj_size=0, device=None, dtype=None):
-        super().__init__("LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-                         proj_size, device, dtype)
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        proj_size=0,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            "LSTM",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            device,
+            dtype,
+        )
 
 
 class GRU(RNNBase):
@@ -216,7 +279,27 @@ class GRU(RNNBase):
     GRU(3, 4, batch_first=True)
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, device=None, dtype=None):
-        super().__init__("GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-                         device=device, dtype=dtype)
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            "GRU",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
+        )

@@ -46,8 +46,9 @@ class RNNCellBase(Module):
         expected = (x.shape[0], self.hidden_size)
         state = tuple(pe.zeros(*expected) if s is None else s if input.ndim == 2 else s.unsqueeze(0) for s in state)
         if len(state) != count or any(s.shape != expected for s in state):
-            raise RuntimeError(f"{what}: {count} states of shape {expected} are expected, got "
-                               f"{[s.shape for s in state]}")
+            raise RuntimeError(
+                f"{what}: {count} states of shape {expected} are expected, got {[s.shape for s in state]}"
+            )
         new = STEPS[self._mode](F.linear(x, self.weight_ih, self.bias_ih), state, self.weight_hh, self.bias_hh)
         new = new if input.ndim == 2 else tuple(s.squeeze(0) for s in new)
         return new if count == 2 else new[0]

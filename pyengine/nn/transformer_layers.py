@@ -24,8 +24,9 @@ class _LayerNorm(Module):
         return y if self.bias is None else y + self.bias
 
     def __repr__(self):
-        return (f"LayerNorm({self.normalized_shape}, eps={self.eps}, elementwise_affine=True, "
-                f"bias={self.bias is not None})")
+        return (
+            f"LayerNorm({self.normalized_shape}, eps={self.eps}, elementwise_affine=True, bias={self.bias is not None})"
+        )
 
 
 def layer_norm(size, eps, bias):
@@ -46,11 +47,27 @@ def _activation(activation):
 class _Layer(Module):
     """What both layers are built of; the names and their order are torch's."""
 
-    def _build(self, attentions, size, nhead, dim_feedforward, dropout, activation, eps, batch_first, norm_first, bias,
-               device, dtype):
+    def _build(
+        self,
+        attentions,
+        size,
+        nhead,
+        dim_feedforward,
+        dropout,
+        activation,
+        eps,
+        batch_first,
+        norm_first,
+        bias,
+        device,
+        dtype,
+    ):
         for name in attentions:
-            setattr(self, name, MultiheadAttention(size, nhead, dropout, bias, batch_first=batch_first, device=device,
-                                                   dtype=dtype))
+            setattr(
+                self,
+                name,
+                MultiheadAttention(size, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype),
+            )
         self.linear1 = Linear(size, dim_feedforward, bias=bias)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, size, bias=bias)
@@ -91,11 +108,35 @@ class TransformerEncoderLayer(_Layer):
     (5, 3, 8)
     """
 
-    def __init__(self, d_model, nhead, dim_feedforward=2048, dropout=0.1, activation=F.relu, layer_norm_eps=1e-5,
-                 batch_first=False, norm_first=False, bias=True, device=None, dtype=None):
+    def __init__(
+        self,
+        d_model,
+        nhead,
+        dim_feedforward=2048,
+        dropout=0.1,
+        activation=F.relu,
+        layer_norm_eps=1e-5,
+        batch_first=False,
+        norm_first=False,
+        bias=True,
+        device=None,
+        dtype=None,
+    ):
         super().__init__()
-        self._build(("self_attn",), d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
-                    norm_first, bias, device, dtype)
+        self._build(
+            ("self_attn",),
+            d_model,
+            nhead,
+            dim_feedforward,
+            dropout,
+            activation,
+            layer_norm_eps,
+            batch_first,
+            norm_first,
+            bias,
+            device,
+            dtype,
+        )
 
     def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
         def attend(x):
@@ -110,14 +151,47 @@ class TransformerDecoderLayer(_Layer):
     Arguments: as TransformerEncoderLayer's. Shape: tgt (T, N, E), memory (S, N, E) -> (T, N, E).
     """
 
-    def __init__(self, d_model, nhead, dim_feedforward=2048, dropout=0.1, activation=F.relu, layer_norm_eps=1e-5,
-                 batch_first=False, norm_first=False, bias=True, device=None, dtype=None):
+    def __init__(
+        self,
+        d_model,
+        nhead,
+        dim_feedforward=2048,
+        dropout=0.1,
+        activation=F.relu,
+        layer_norm_eps=1e-5,
+        batch_first=False,
+        norm_first=False,
+        bias=True,
+        device=None,
+        dtype=None,
+    ):
         super().__init__()
-        self._build(("self_attn", "multihead_attn"), d_model, nhead, dim_feedforward, dropout, activation,
-                    layer_norm_eps, batch_first, norm_first, bias, device, dtype)
+        self._build(
+            ("self_attn", "multihead_attn"),
+            d_model,
+            nhead,
+            dim_feedforward,
+            dropout,
+            activation,
+            layer_norm_eps,
+            batch_first,
+            norm_first,
+            bias,
+            device,
+            dtype,
+        )
 
-    def forward(self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
-                memory_key_padding_mask=None, tgt_is_causal=False, memory_is_causal=False):
+    def forward(
+        self,
+        tgt,
+        memory,
+        tgt_mask=None,
+        memory_mask=None,
+        tgt_key_padding_mask=None,
+        memory_key_padding_mask=None,
+        tgt_is_causal=False,
+        memory_is_causal=False,
+    ):
         def attend(x):
             return _attend(self.self_attn, x, x, tgt_mask, tgt_key_padding_mask, tgt_is_causal)
 

@@ -16,9 +16,16 @@ from pyengine.ops.softmax import softmax
 _MINUS_INFINITY = float("-inf")
 
 
-def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
-                                 dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
-                                 enable_gqa: bool = False) -> Tensor:
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
     """softmax(query key^T scale + mask) value.
 
     Arguments: attn_mask, broadcast to (..., L, S): bool (True takes part) or float32 (is added); dropout_p, of the
@@ -108,8 +115,9 @@ def _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads) -> 
     what = "multi_head_attention_forward"
     batched = tensor_only(query, what, "query").ndim == 3
     if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
-        raise AssertionError(f"{what}: query, key and value need 2 or 3 axes alike, got shapes {query.shape}, "
-                             f"{key.shape}, {value.shape}")
+        raise AssertionError(
+            f"{what}: query, key and value need 2 or 3 axes alike, got shapes {query.shape}, {key.shape}, {value.shape}"
+        )
     if key_padding_mask is not None and key_padding_mask.ndim != query.ndim - 1:
         raise AssertionError(f"{what}: key_padding_mask of shape {key_padding_mask.shape} needs {query.ndim - 1} axes")
     if attn_mask is not None and attn_mask.ndim not in (2, 3):
@@ -124,8 +132,8 @@ def _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads) -> 
 def _projected(query, key, value, packed, separate, bias) -> list[Tensor]:
     """Query, key and value times their weights."""
     embed = query.shape[-1]
-    weights = separate if packed is None else [packed[i * embed:(i + 1) * embed] for i in range(3)]
-    parts = [None] * 3 if bias is None else [bias[i * embed:(i + 1) * embed] for i in range(3)]
+    weights = separate if packed is None else [packed[i * embed : (i + 1) * embed] for i in range(3)]
+    parts = [None] * 3 if bias is None else [bias[i * embed : (i + 1) * embed] for i in range(3)]
     return [linear(x, w, b) for x, w, b in zip((query, key, value), weights, parts, strict=True)]
 
 
@@ -152,8 +160,9 @@ def _joined(attn_mask, key_padding_mask, batch: int, heads: int, lengths: tuple[
     if key_padding_mask is None:
         return attn_mask
     if key_padding_mask.shape != (batch, lengths[1]):
-        raise AssertionError(f"{what}: key_padding_mask of shape {key_padding_mask.shape}, {(batch, lengths[1])} is "
-                             "expected")
+        raise AssertionError(
+            f"{what}: key_padding_mask of shape {key_padding_mask.shape}, {(batch, lengths[1])} is expected"
+        )
     padding = reshape(key_padding_mask, (batch, 1, 1, lengths[1]))
     return padding if attn_mask is None else attn_mask + padding
 
@@ -179,8 +188,10 @@ def multi_head_attention_forward(
         key_padding_mask = None if key_padding_mask is None else unsqueeze(key_padding_mask, 0)
     (length, batch, embed), steps = query.shape, key.shape[0]
     if embed != embed_dim_to_check or embed % num_heads:
-        raise AssertionError(f"{what}: {embed_dim_to_check} features divisible by {num_heads} heads are expected, got "
-                             f"query of shape {query.shape}")
+        raise AssertionError(
+            f"{what}: {embed_dim_to_check} features divisible by {num_heads} heads are expected, got "
+            f"query of shape {query.shape}"
+        )
     if key.shape[:2] != value.shape[:2] or (not use_separate_proj_weight and key.shape != value.shape):
         raise AssertionError(f"{what}: key of shape {key.shape} does not fit value of shape {value.shape}")
     if is_causal and attn_mask is None:
@@ -188,7 +199,9 @@ def multi_head_attention_forward(
     mask, padding = _hidden(attn_mask, "attn_mask"), _hidden(key_padding_mask, "key_padding_mask")
     mask = _joined(mask, padding, batch, num_heads, (length, steps))
     separate = (q_proj_weight, k_proj_weight, v_proj_weight)
-    q, k, v = _projected(query, key, value, None if use_separate_proj_weight else in_proj_weight, separate, in_proj_bias)
+    q, k, v = _projected(
+        query, key, value, None if use_separate_proj_weight else in_proj_weight, separate, in_proj_bias
+    )
     if bias_k is not None and bias_v is not None:
         k, v = (cat([x, expand(extra, (1, batch, embed))]) for x, extra in ((k, bias_k), (v, bias_v)))
         mask = _one_more(mask)

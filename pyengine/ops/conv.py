@@ -1,5 +1,5 @@
 """Convolutions: one copy lays the windows of the input side by side, one batched product does the rest. Gradients are
-those of the parts: the transposed products, and a sum of windows. (LeCun et al., 1989; im2col: Chellapilla et al., 2006)
+those of the parts: the transposed products, and a sum of windows. (LeCun et al., 1989; Chellapilla et al., 2006)
 """
 
 from math import prod
@@ -11,8 +11,9 @@ from pyengine.ops.shape import permute, reshape, unsqueeze
 from pyengine.ops.strided_windows import padded, sizes_of, spatial, sum_windows, windows
 
 
-def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1,
-           groups: int = 1) -> Tensor:
+def conv1d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1
+) -> Tensor:
     """Cross-correlation over one axis; padding is a number, "same" (stride 1) or "valid".
 
     Shape: input (N, C, L) or (C, L), weight (O, C / groups, K), bias (O). RuntimeError names shapes that do not fit.
@@ -24,22 +25,32 @@ def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, 
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1,
-           groups: int = 1) -> Tensor:
-    """Cross-correlation over two axes. Shape: input (N, C, H, W) or (C, H, W), weight (O, C / groups, K1, K2), bias (O);
-    otherwise as conv1d."""
+def conv2d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1
+) -> Tensor:
+    """Cross-correlation over two axes. Shape: input (N, C, H, W) or (C, H, W), weight (O, C / groups, K1, K2),
+    bias (O); otherwise as conv1d."""
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1,
-           groups: int = 1) -> Tensor:
+def conv3d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1
+) -> Tensor:
     """Cross-correlation over three axes. Shape: input (N, C, D, H, W) or (C, D, H, W), weight (O, C / groups, K1, K2,
     K3), bias (O); otherwise as conv1d."""
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
-def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, output_padding=0,
-                     groups: int = 1, dilation=1) -> Tensor:
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups: int = 1,
+    dilation=1,
+) -> Tensor:
     """The gradient of conv1d by its input, as an operation of its own.
 
     Shape: input (N, C, L) or (C, L), weight (C, O / groups, K), bias (O) -> length (L - 1) stride - 2 padding +
@@ -52,14 +63,30 @@ def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, 
     return _transposed("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, output_padding=0,
-                     groups: int = 1, dilation=1) -> Tensor:
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups: int = 1,
+    dilation=1,
+) -> Tensor:
     """The gradient of conv2d by its input: as conv_transpose1d, over two axes."""
     return _transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, output_padding=0,
-                     groups: int = 1, dilation=1) -> Tensor:
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups: int = 1,
+    dilation=1,
+) -> Tensor:
     """The gradient of conv3d by its input: as conv_transpose1d, over three axes."""
     return _transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -76,12 +103,15 @@ def _checked(what: str, n: int, input, weight, bias, groups, transposed: bool) -
     channels = input.shape[input.ndim - n - 1]
     expected = weight.shape[0] if transposed else weight.shape[1] * groups
     if channels != expected or weight.shape[0] % groups:
-        raise RuntimeError(f"{what}: input of shape {input.shape} does not fit weight of shape {weight.shape} in "
-                           f"{groups} groups: {expected} channels are expected, in groups of one size")
+        raise RuntimeError(
+            f"{what}: input of shape {input.shape} does not fit weight of shape {weight.shape} in "
+            f"{groups} groups: {expected} channels are expected, in groups of one size"
+        )
     outputs = weight.shape[1] * groups if transposed else weight.shape[0]
     if bias is not None and tensor_only(bias, what, "bias").shape != (outputs,):
-        raise RuntimeError(f"{what}: bias of shape {bias.shape} does not fit weight of shape {weight.shape}: "
-                           f"({outputs},) is expected")
+        raise RuntimeError(
+            f"{what}: bias of shape {bias.shape} does not fit weight of shape {weight.shape}: ({outputs},) is expected"
+        )
     if 0 in weight.shape:
         raise RuntimeError(f"{what}: weight of shape {weight.shape} has no elements")
 
@@ -113,14 +143,16 @@ def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Te
     batched = input.ndim == n + 2
     x = padded(input if batched else unsqueeze(input, 0), _pads(what, padding, kernel, stride, dilation))
     seen = windows(x, kernel, stride, dilation, what)  # (N, C, O.., K..)
-    batch, channels, places = seen.shape[0], seen.shape[1], seen.shape[2:2 + n]
+    batch, channels, places = seen.shape[0], seen.shape[1], seen.shape[2 : 2 + n]
     columns = permute(seen, (0, 1, *range(2 + n, 2 + 2 * n), *range(2, 2 + n)))
     depth = channels // groups * prod(kernel)
     if groups == 1:
         product = matmul(reshape(weight, (-1, depth)), reshape(columns, (batch, depth, prod(places))))
     else:
-        product = matmul(reshape(weight, (groups, weight.shape[0] // groups, depth)),
-                         reshape(columns, (batch, groups, depth, prod(places))))
+        product = matmul(
+            reshape(weight, (groups, weight.shape[0] // groups, depth)),
+            reshape(columns, (batch, groups, depth, prod(places))),
+        )
     return _with_bias(reshape(product, (batch, weight.shape[0], *places)), bias, n, batched)
 
 
@@ -130,12 +162,16 @@ def _transposed(what, n, input, weight, bias, stride, padding, output_padding, g
     dilation = sizes_of(dilation, n, what, "dilation", 1)
     padding, extra = sizes_of(padding, n, what, "padding"), sizes_of(output_padding, n, what, "output_padding")
     if any(more >= max(s, d) for more, s, d in zip(extra, stride, dilation, strict=True)):
-        raise RuntimeError(f"{what}: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}")
+        raise RuntimeError(
+            f"{what}: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}"
+        )
     batched = input.ndim == n + 2
     x = input if batched else unsqueeze(input, 0)
     batch, places, channels = x.shape[0], x.shape[2:], weight.shape[1] * groups
-    lengths = tuple((count - 1) * s + d * (k - 1) + 1 + more
-                    for count, s, d, k, more in zip(places, stride, dilation, kernel, extra, strict=True))
+    lengths = tuple(
+        (count - 1) * s + d * (k - 1) + 1 + more
+        for count, s, d, k, more in zip(places, stride, dilation, kernel, extra, strict=True)
+    )
     if 0 in places or any(length - 2 * p < 1 for length, p in zip(lengths, padding, strict=True)):
         raise RuntimeError(f"{what}: input of shape {input.shape} with padding {padding} leaves no output")
     inputs, depth = x.shape[1] // groups, weight.shape[1] * prod(kernel)

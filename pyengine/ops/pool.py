@@ -27,10 +27,7 @@ class Plan(NamedTuple):
 
     def view(self, x: Tensor, value: float, what: str) -> Tensor:
         """The windows of x (..., O1 .. On, K1 .. Kn), `value` outside."""
-        pads = [
-            (p, max(0, (o - 1) * s + d * (k - 1) + 1 - n - p))
-            for k, s, p, d, n, o in zip(*self, strict=True)
-        ]
+        pads = [(p, max(0, (o - 1) * s + d * (k - 1) + 1 - n - p)) for k, s, p, d, n, o in zip(*self, strict=True)]
         return windows(padded(x, pads, value), self.kernel, self.stride, self.dilation, what)
 
     def coordinates(self):
@@ -50,7 +47,7 @@ def plan(what: str, n: int, x: Tensor, kernel, stride, padding, dilation=1, ceil
     stride = kernel if stride is None or stride == () or stride == [] else sizes_of(stride, n, what, "stride", 1)
     padding, dilation = sizes_of(padding, n, what, "padding"), sizes_of(dilation, n, what, "dilation", 1)
     outputs = []
-    for k, s, p, d, length in zip(kernel, stride, padding, dilation, x.shape[x.ndim - n:], strict=True):
+    for k, s, p, d, length in zip(kernel, stride, padding, dilation, x.shape[x.ndim - n :], strict=True):
         if p > (d * (k - 1) + 1) // 2:
             raise RuntimeError(f"{what}: padding {p} must be at most half of the window ({k}, spaced {d})")
         room = length + 2 * p - d * (k - 1) - 1
@@ -62,7 +59,7 @@ def plan(what: str, n: int, x: Tensor, kernel, stride, padding, dilation=1, ceil
         outputs.append(count)
     if x.shape[x.ndim - n - 1] == 0:
         raise RuntimeError(f"{what}: input of shape {x.shape} has no channels")
-    return Plan(kernel, stride, padding, dilation, x.shape[x.ndim - n:], tuple(outputs))
+    return Plan(kernel, stride, padding, dilation, x.shape[x.ndim - n :], tuple(outputs))
 
 
 # ---- maxima ----------------------------------------------------------------------
@@ -99,8 +96,15 @@ def _max_pool(what, n, x, kernel, stride, padding, dilation, ceil_mode, return_i
     return (values, flat_places(place, where_.coordinates(), where_.lengths)) if return_indices else values
 
 
-def max_pool1d(input: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False,
-               return_indices: bool = False):
+def max_pool1d(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+):
     """The maximum of each window of the last axis; stride is kernel_size where it is not given. Padding never wins.
 
     Shape: (N, C, L) or (C, L). return_indices adds the maxima's places (int64).
@@ -112,14 +116,28 @@ def max_pool1d(input: Tensor, kernel_size, stride=None, padding=0, dilation=1, c
     return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-def max_pool2d(input: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False,
-               return_indices: bool = False):
+def max_pool2d(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+):
     """The maximum of each window of the last two axes; indices count in the flattened (H W). As max_pool1d."""
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-def max_pool3d(input: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False,
-               return_indices: bool = False):
+def max_pool3d(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+):
     """The maximum of each window of the last three axes; indices count in the flattened (D H W). As max_pool1d."""
     return _max_pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
@@ -155,8 +173,9 @@ def _avg_pool(what, n, x, kernel, stride, padding, ceil_mode, count_include_pad,
     return sums / (_counts(where_, count_include_pad) if divisor_override is None else float(divisor_override))
 
 
-def avg_pool1d(input: Tensor, kernel_size, stride=None, padding=0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Tensor:
+def avg_pool1d(
+    input: Tensor, kernel_size, stride=None, padding=0, ceil_mode: bool = False, count_include_pad: bool = True
+) -> Tensor:
     """The mean of each window of the last axis; padding counts as zeros, or not at all. Shape: (N, C, L) or (C, L).
 
     >>> import pyengine as pe
@@ -166,18 +185,34 @@ def avg_pool1d(input: Tensor, kernel_size, stride=None, padding=0, ceil_mode: bo
     return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-def avg_pool2d(input: Tensor, kernel_size, stride=None, padding=0, ceil_mode: bool = False,
-               count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
+def avg_pool2d(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
     """The mean of each window of the last two axes; divisor_override divides instead of the count. As avg_pool1d."""
-    return _avg_pool("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad,
-                     divisor_override)
+    return _avg_pool(
+        "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
 
 
-def avg_pool3d(input: Tensor, kernel_size, stride=None, padding=0, ceil_mode: bool = False,
-               count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
+def avg_pool3d(
+    input: Tensor,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
     """The mean of each window of the last three axes. As avg_pool2d."""
-    return _avg_pool("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad,
-                     divisor_override)
+    return _avg_pool(
+        "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
 
 
 # ---- norms -----------------------------------------------------------------------

@@ -14,12 +14,12 @@ from pyengine.ops.strided_windows import sizes_of, spatial, windows
 def _outputs(what: str, n: int, x: Tensor, output_size) -> tuple[int, ...]:
     """The sizes asked for; None keeps an axis."""
     spatial(x, n, what)
-    lengths = x.shape[x.ndim - n:]
+    lengths = x.shape[x.ndim - n :]
     given = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * n
     if len(given) != n:
         raise RuntimeError(f"{what}: output_size must be one integer or {n}, got {output_size!r}")
     filled = [length if size is None else size for size, length in zip(given, lengths, strict=True)]
-    if 0 in x.shape[x.ndim - n - 1:]:
+    if 0 in x.shape[x.ndim - n - 1 :]:
         raise RuntimeError(f"{what}: input of shape {x.shape} has an empty axis")
     return sizes_of(tuple(filled), n, what, "output_size")
 
@@ -32,12 +32,12 @@ def _borders(length: int, outputs: int) -> list[tuple[int, int]]:
 def _adaptive_avg(what: str, n: int, x: Tensor, output_size) -> Tensor:
     outputs = _outputs(what, n, x, output_size)
     if 0 in outputs:
-        return reshape(x[(Ellipsis, *[slice(0, 0)] * n)], (*x.shape[:x.ndim - n], *outputs))
+        return reshape(x[(Ellipsis, *[slice(0, 0)] * n)], (*x.shape[: x.ndim - n], *outputs))
     lead = x.ndim - n
     for axis, count in enumerate(outputs, lead):
         length = x.shape[axis]
         if length % count == 0:
-            x = mean(reshape(x, (*x.shape[:axis], count, length // count, *x.shape[axis + 1:])), axis + 1)
+            x = mean(reshape(x, (*x.shape[:axis], count, length // count, *x.shape[axis + 1 :])), axis + 1)
             continue
         before = (slice(None),) * axis
         parts = [mean(x[(*before, slice(start, end))], axis) for start, end in _borders(length, count)]
@@ -81,9 +81,9 @@ def _adaptive_max(what: str, n: int, x: Tensor, output_size, return_indices: boo
     import numpy
 
     outputs = _outputs(what, n, x, output_size)
-    lengths = x.shape[x.ndim - n:]
+    lengths = x.shape[x.ndim - n :]
     if 0 in outputs:
-        empty = reshape(x[(Ellipsis, *[slice(0, 0)] * n)], (*x.shape[:x.ndim - n], *outputs))
+        empty = reshape(x[(Ellipsis, *[slice(0, 0)] * n)], (*x.shape[: x.ndim - n], *outputs))
         return (empty, _core.empty(empty.shape, "int64")) if return_indices else empty
     if all(length % count == 0 for length, count in zip(lengths, outputs, strict=True)):
         kernel = tuple(length // count for length, count in zip(lengths, outputs, strict=True))
@@ -128,7 +128,7 @@ def _max_unpool(what: str, n: int, x: Tensor, indices: Tensor, kernel, stride, p
     kernel = sizes_of(kernel, n, what, "kernel_size", 1)
     stride = kernel if stride is None else sizes_of(stride, n, what, "stride", 1)
     padding = sizes_of(padding, n, what, "padding")
-    lead, counts = x.shape[:x.ndim - n], x.shape[x.ndim - n:]
+    lead, counts = x.shape[: x.ndim - n], x.shape[x.ndim - n :]
     default = tuple((c - 1) * s - 2 * p + k for c, k, s, p in zip(counts, kernel, stride, padding, strict=True))
     lengths = default
     if output_size is not None:

@@ -46,10 +46,10 @@ def _window_pad(node, g):
 
 
 def windows(x: Tensor, sizes, steps, spacings, what: str = "windows") -> Tensor:
-    """The windows of x's last axes, (..., L1 .. Ln) -> (..., O1 .. On, K1 .. Kn), as a view: window o holds the elements
-    o step + k spacing."""
+    """The windows of x's last axes, (..., L1 .. Ln) -> (..., O1 .. On, K1 .. Kn), as a view: window o holds the
+    elements o step + k spacing."""
     out = _core.windows(x, sizes, steps, spacings, what)
-    return _core.record(out, "windows", (x,), (), (x.shape[x.ndim - len(sizes):], steps, spacings))
+    return _core.record(out, "windows", (x,), (), (x.shape[x.ndim - len(sizes) :], steps, spacings))
 
 
 @rule("windows")
@@ -58,11 +58,11 @@ def _windows(node, g):
 
 
 def sum_windows(x: Tensor, lengths, steps, spacings) -> Tensor:
-    """The sum of the windows (..., O1 .. On, K1 .. Kn), each at its place in (..., L1 .. Ln): what `windows` pulls back.
-    One strided sum a position in the window, in ascending order."""
+    """The sum of the windows (..., O1 .. On, K1 .. Kn), each at its place in (..., L1 .. Ln): what `windows` pulls
+    back. One strided sum a position in the window, in ascending order."""
     n = len(lengths)
-    counts, sizes = x.shape[x.ndim - 2 * n:x.ndim - n], x.shape[x.ndim - n:]
-    out = _core.full((*x.shape[:x.ndim - 2 * n], *lengths), 0.0, x.dtype)
+    counts, sizes = x.shape[x.ndim - 2 * n : x.ndim - n], x.shape[x.ndim - n :]
+    out = _core.full((*x.shape[: x.ndim - 2 * n], *lengths), 0.0, x.dtype)
     was = _core.set_grad_mode(False)
     try:
         for position in product(*map(range, sizes)):

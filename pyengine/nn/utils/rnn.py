@@ -14,8 +14,8 @@ class _Packed(NamedTuple):
 
 
 class PackedSequence(_Packed):
-    """Sequences by steps: `data` holds step 0 of all, then step 1 of those that have one, ...; batch_sizes says how many
-    those are. The longest comes first; sorted_indices is the order in which they were taken, unsorted_indices the way
+    """Sequences by steps: `data` holds step 0 of all, then step 1 of those that have one, ...; batch_sizes says
+    how many those are. The longest comes first; sorted_indices is the order in which they were taken, unsorted_indices the way
     back."""
 
     def __new__(cls, data, batch_sizes, sorted_indices=None, unsorted_indices=None):
@@ -39,7 +39,7 @@ def _indices(values):
 
 
 def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True):
-    """Packs input (T, N, ...), or (N, T, ...) with batch_first, of which the first lengths[n] steps of sequence n count.
+    """Packs input (T, N, ...), or (N, T, ...) with batch_first, the first lengths[n] steps of sequence n.
 
     RuntimeError where a length is not positive or longer than T, or where lengths are not in descending order and
     enforce_sorted is true.
@@ -60,8 +60,10 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
     if len(lengths) != x.shape[1] or not lengths:
         raise RuntimeError(f"pack_padded_sequence: {len(lengths)} lengths for input of shape {input.shape}")
     if lengths[-1] < 1 or lengths[0] > x.shape[0] or lengths != sorted(lengths, reverse=True):
-        raise RuntimeError(f"pack_padded_sequence: lengths {lengths} must be positive, at most {x.shape[0]}, and in "
-                           "descending order (or enforce_sorted=False)")
+        raise RuntimeError(
+            f"pack_padded_sequence: lengths {lengths} must be positive, at most {x.shape[0]}, and in "
+            "descending order (or enforce_sorted=False)"
+        )
     sizes = [sum(length > t for length in lengths) for t in range(lengths[0])]
     batch = list(range(len(lengths))) if order is None else order
     steps = _indices([t for t, size in enumerate(sizes) for _ in range(size)])

@@ -73,9 +73,15 @@ def sum_windows(x: Tensor, lengths, steps, spacings) -> Tensor:
             out[(Ellipsis, *place)].add_(x[(Ellipsis, *position)])
     finally:
         _core.set_grad_mode(was)
-    return _core.record(out, "sum_windows", (x,), (), (sizes, steps, spacings))
+    return _core.record(out, "sum_windows", (x,), (), (counts, sizes, steps, spacings))
 
 
 @rule("sum_windows")
 def _sum_windows(node, g):
-    return windows(g, *node.meta)
+    counts, sizes, steps, spacings = node.meta
+    # behind the last window there may be room for one more
+    used = tuple(
+        slice(0, (count - 1) * step + (size - 1) * gap + 1)
+        for count, size, step, gap in zip(counts, sizes, steps, spacings, strict=True)
+    )
+    return windows(g[(Ellipsis, *used)], sizes, steps, spacings)

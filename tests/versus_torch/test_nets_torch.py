@@ -150,7 +150,7 @@ def test_max_pool(torch, n, lead):
     for k, s, p, d, ceil, indices in product((1, 2, 3), (None, 1, 3), (0, 1), (1, 2), (False, True), (False, True)):
         if p > k // 2:
             continue
-        options = dict(stride=s, padding=p, dilation=d, ceil_mode=ceil, return_indices=indices)
+        options = {"stride": s, "padding": p, "dilation": d, "ceil_mode": ceil, "return_indices": indices}
         a, b = pair(torch, (*lead, *LENGTHS[n]), digits=1)  # with ties
         try:
             theirs = getattr(torch.nn.functional, f"max_pool{n}d")(b, k, **options)
@@ -170,7 +170,7 @@ def test_avg_pool(torch, n, lead):
     for k, s, p, ceil, include in product((1, 2, 3), (None, 1, 3), (0, 1), (False, True), (False, True)):
         if p > k // 2:
             continue
-        options = dict(stride=s, padding=p, ceil_mode=ceil, count_include_pad=include)
+        options = {"stride": s, "padding": p, "ceil_mode": ceil, "count_include_pad": include}
         if n > 1 and s == 3:
             options["divisor_override"] = 5
         a, b = pair(torch, (*lead, *LENGTHS[n]))
@@ -405,7 +405,7 @@ WRONG_LAYERS = [
 
 @pytest.mark.parametrize("name, positional, options", WRONG_LAYERS, ids=str)
 def test_errors_of_layers(torch, name, positional, options):
-    with pytest.raises(Exception) as theirs:  # noqa: B017, PT011: the type is torch's to say
+    with pytest.raises(Exception) as theirs:  # noqa: B017 (the type is torch's to say)
         getattr(torch.nn, name)(*positional, **options)
     with pytest.raises(theirs.type):
         getattr(pe.nn, name)(*positional, **options)

@@ -15,8 +15,8 @@ class _Packed(NamedTuple):
 
 class PackedSequence(_Packed):
     """Sequences by steps: `data` holds step 0 of all, then step 1 of those that have one, ...; batch_sizes says
-    how many those are. The longest comes first; sorted_indices is the order in which they were taken, unsorted_indices the way
-    back."""
+    how many those are. The longest comes first; sorted_indices is the order in which the sequences were taken,
+    unsorted_indices the way back."""
 
     def __new__(cls, data, batch_sizes, sorted_indices=None, unsorted_indices=None):
         if sorted_indices is not None and unsorted_indices is None:

@@ -42,6 +42,7 @@ from pyengine.ops.pool_adaptive import (
     max_unpool2d,
     max_unpool3d,
 )
+from pyengine.ops.pool_fractional import fractional_max_pool2d, fractional_max_pool3d
 
 __all__ = [
     "cross_entropy",
@@ -78,6 +79,8 @@ __all__ += [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",

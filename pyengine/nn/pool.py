@@ -197,6 +197,45 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     function = "adaptive_max_pool3d"
 
 
+class _FractionalMaxPool(_Pool):
+    shown = ()
+    axes: int
+
+    def __init__(self, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None):
+        super().__init__()
+        what = type(self).__name__
+        if (output_size is None) == (output_ratio is None):
+            raise ValueError(f"{what}: one of output_size and output_ratio must be given")
+        repeat = lambda v: v if v is None or isinstance(v, (tuple, list)) else (v,) * self.axes
+        if output_ratio is not None and not all(0 < ratio < 1 for ratio in repeat(output_ratio)):
+            raise ValueError(f"{what}: output_ratio must be between 0 and 1, got {output_ratio}")
+        self.register_buffer("_random_samples", _random_samples)
+        self._keep(
+            kernel_size=repeat(kernel_size),
+            output_size=repeat(output_size),
+            output_ratio=repeat(output_ratio),
+            return_indices=return_indices,
+        )
+
+    def forward(self, input):
+        options = {name: getattr(self, name) for name in self._options}
+        return getattr(F, self.function)(input, **options, _random_samples=self._random_samples)
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The maxima of windows at random places, output_size or output_ratio of the input many. (Graham 2014)"""
+
+    function = "fractional_max_pool2d"
+    axes = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The maxima of windows at random places in (D, H, W). (Graham 2014)"""
+
+    function = "fractional_max_pool3d"
+    axes = 3
+
+
 class _MaxUnpool(_Pool):
     shown = ("kernel_size", "stride", "padding")
     axes: int

@@ -26,6 +26,7 @@ from pyengine.ops.pool_adaptive import (
     max_unpool2d,
     max_unpool3d,
 )
+from pyengine.ops.pool_fractional import fractional_max_pool2d, fractional_max_pool3d
 from pyengine.ops.product import addmm, baddbmm, linear, matmul, pack
 from pyengine.ops.quant import QuantizedWeight, int8_matmul, quantize_dynamic, quantized_linear
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm

@@ -30,14 +30,26 @@ class Plan(NamedTuple):
         pads = [(p, max(0, (o - 1) * s + d * (k - 1) + 1 - n - p)) for k, s, p, d, n, o in zip(*self, strict=True)]
         return windows(padded(x, pads, value), self.kernel, self.stride, self.dilation, what)
 
-    def coordinates(self):
-        """Per axis the place in the input, (O, K), of each element of each window; those outside moved inside."""
+    def places(self):
+        """Per axis the place in the input of each element of each window, to broadcast to (O1 .. On, K1 .. Kn); those
+        outside moved inside."""
         import numpy
 
-        return [
+        return broadcastable(
             numpy.clip(numpy.arange(o)[:, None] * s - p + numpy.arange(k) * d, 0, n - 1)
             for k, s, p, d, n, o in zip(*self, strict=True)
-        ]
+        )
+
+
+def broadcastable(tables) -> list:
+    """Arrays (..., O, K), one an axis, in shapes that broadcast to (..., O1 .. On, K1 .. Kn)."""
+    tables = list(tables)
+    n, shaped = len(tables), []
+    for i, table in enumerate(tables):
+        sizes = [1] * (2 * n)
+        sizes[i], sizes[n + i] = table.shape[-2:]
+        shaped.append(table.reshape(*table.shape[:-2], *sizes))
+    return shaped
 
 
 def plan(what: str, n: int, x: Tensor, kernel, stride, padding, dilation=1, ceil_mode: bool = False) -> Plan:
@@ -72,19 +84,17 @@ def chosen(columns: Tensor) -> tuple[Tensor, Tensor]:
     return total(where(taken, columns, 0.0), -1), reshape(place, columns.shape[:-1])
 
 
-def flat_places(place: Tensor, coordinates, lengths) -> Tensor:
-    """Indices (int64) into the flattened input axes: `place` counts in the window, coordinates are per axis (O, K)."""
+def flat_places(place: Tensor, places, lengths) -> Tensor:
+    """Indices (int64) into the flattened input axes. `place` counts in the window; places are as broadcastable's."""
     import numpy
 
     n, flat = len(lengths), numpy.zeros((), numpy.int64)
-    for i, (axis, length) in enumerate(zip(coordinates, lengths, strict=True)):
-        shape = [1] * (2 * n)
-        shape[i], shape[n + i] = axis.shape
-        flat = flat * length + axis.reshape(shape)
-    table = flat.reshape(*flat.shape[:n], -1)
-    k = place.numpy().astype(numpy.int64)
-    table = numpy.broadcast_to(table, (*k.shape, table.shape[-1]))
-    return _core.from_numpy(numpy.take_along_axis(table, k[..., None], -1)[..., 0].copy())
+    for axis, length in zip(places, lengths, strict=True):
+        flat = flat * length + axis
+    k = place.numpy().astype(numpy.int64)[..., None]
+    table = flat.reshape(*flat.shape[:-n], prod(flat.shape[-n:]))
+    table = numpy.broadcast_to(table, (*k.shape[:-1], table.shape[-1]))
+    return _core.from_numpy(numpy.take_along_axis(table, k, -1)[..., 0].astype(numpy.int64))
 
 
 def _max_pool(what, n, x, kernel, stride, padding, dilation, ceil_mode, return_indices):
@@ -93,7 +103,7 @@ def _max_pool(what, n, x, kernel, stride, padding, dilation, ceil_mode, return_i
     if not return_indices and not (_core.is_grad_enabled() and x.requires_grad):
         return amax(seen, tuple(range(-n, 0)))
     values, place = chosen(reshape(seen, (*seen.shape[:-n], prod(where_.kernel))))
-    return (values, flat_places(place, where_.coordinates(), where_.lengths)) if return_indices else values
+    return (values, flat_places(place, where_.places(), where_.lengths)) if return_indices else values
 
 
 def max_pool1d(

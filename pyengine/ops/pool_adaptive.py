@@ -5,7 +5,7 @@ from math import prod
 from pyengine import _core
 from pyengine._core import Tensor, from_numpy
 from pyengine.ops._method import rule, tensor_only
-from pyengine.ops.pool import chosen, flat_places, plan
+from pyengine.ops.pool import broadcastable, chosen, flat_places, plan
 from pyengine.ops.reduction import mean
 from pyengine.ops.shape import reshape, stack
 from pyengine.ops.strided_windows import sizes_of, spatial, windows
@@ -67,16 +67,6 @@ def adaptive_avg_pool3d(input: Tensor, output_size) -> Tensor:
     return _adaptive_avg("adaptive_avg_pool3d", 3, input, output_size)
 
 
-def _picked(x: Tensor, coordinates) -> Tensor:
-    """x at windows with any places: coordinates are per axis (O, K); -> (..., O1 .. On, K1 .. Kn)."""
-    n, index = len(coordinates), []
-    for i, places in enumerate(coordinates):
-        shape = [1] * (2 * n)
-        shape[i], shape[n + i] = places.shape
-        index.append(places.reshape(shape))
-    return x[(Ellipsis, *index)]
-
-
 def _adaptive_max(what: str, n: int, x: Tensor, output_size, return_indices: bool):
     import numpy
 
@@ -85,18 +75,21 @@ def _adaptive_max(what: str, n: int, x: Tensor, output_size, return_indices: boo
     if 0 in outputs:
         empty = reshape(x[(Ellipsis, *[slice(0, 0)] * n)], (*x.shape[: x.ndim - n], *outputs))
         return (empty, _core.empty(empty.shape, "int64")) if return_indices else empty
+    places = []
     if all(length % count == 0 for length, count in zip(lengths, outputs, strict=True)):
         kernel = tuple(length // count for length, count in zip(lengths, outputs, strict=True))
-        coordinates = plan(what, n, x, kernel, None, 0).coordinates()
         seen = windows(x, kernel, kernel, (1,) * n, what)
+        if return_indices:
+            places = plan(what, n, x, kernel, None, 0).places()
     else:  # windows of many sizes: short ones repeat their last element, which is never the first maximum
-        coordinates = []
+        tables = []
         for length, count in zip(lengths, outputs, strict=True):
             start, end = numpy.array(_borders(length, count)).T[:, :, None]
-            coordinates.append(numpy.minimum(start + numpy.arange((end - start).max()), end - 1))
-        seen = _picked(x, coordinates)
+            tables.append(numpy.minimum(start + numpy.arange((end - start).max()), end - 1))
+        places = broadcastable(tables)
+        seen = x[(Ellipsis, *places)]
     values, place = chosen(reshape(seen, (*seen.shape[:-n], prod(seen.shape[-n:]))))
-    return (values, flat_places(place, coordinates, lengths)) if return_indices else values
+    return (values, flat_places(place, places, lengths)) if return_indices else values
 
 
 def adaptive_max_pool1d(input: Tensor, output_size, return_indices: bool = False):

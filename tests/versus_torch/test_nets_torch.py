@@ -186,8 +186,20 @@ def test_adaptive_pool(torch, n, lead):
         agree(getattr(F, f"adaptive_avg_pool{n}d")(a, size),
               getattr(torch.nn.functional, f"adaptive_avg_pool{n}d")(b, size), [(a, b)])  # fmt: skip
         a, b = pair(torch, (*lead, *LENGTHS[n]), digits=1)
-        agree(getattr(F, f"adaptive_max_pool{n}d")(a, size, return_indices=True),
-              getattr(torch.nn.functional, f"adaptive_max_pool{n}d")(b, size, return_indices=True), [(a, b)])  # fmt: skip
+        theirs = getattr(torch.nn.functional, f"adaptive_max_pool{n}d")(b, size, return_indices=True)
+        agree(getattr(F, f"adaptive_max_pool{n}d")(a, size, return_indices=True), theirs, [(a, b)])
+
+
+@pytest.mark.parametrize("shape", ((2, 3, 9, 8), (3, 9, 8), (2, 3, 7, 9, 8)), ids=str)
+def test_fractional_pool(torch, shape):
+    n = 2 if len(shape) < 5 else 3
+    samples = np.random.default_rng(0).random((*((1, 3) if len(shape) == 3 else shape[:2]), n), dtype=np.float32)
+    options = {"output_size": (5, 4, 3)[:n], "return_indices": True}
+    a, b = pair(torch, shape, digits=1)
+    name = f"FractionalMaxPool{n}d"
+    ours = getattr(pe.nn, name)(2, **options, _random_samples=pe.tensor(samples))
+    theirs = getattr(torch.nn, name)(2, **options, _random_samples=torch.tensor(samples))
+    agree(ours(a), theirs(b), [(a, b)])
 
 
 @pytest.mark.parametrize("n", (1, 2, 3))
@@ -240,10 +252,11 @@ def test_errors_of_convolution(torch, shape, weight, options):
 
 # ---- recurrence ------------------------------------------------------------------
 
+PLAIN = [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True, "bias": False},
+         {"num_layers": 3, "dropout": 0.5}]  # fmt: skip
 RECURRENT = [
-    *product(["RNN", "LSTM", "GRU"], [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True, "bias": False},
-                                      {"num_layers": 3, "dropout": 0.5}]),
-    ("RNN", {"nonlinearity": "relu", "bidirectional": True}), ("LSTM", {"proj_size": 2}),
+    *product(["RNN", "LSTM", "GRU"], PLAIN), ("RNN", {"nonlinearity": "relu", "bidirectional": True}),
+    ("LSTM", {"proj_size": 2}),
     ("LSTM", {"proj_size": 3, "num_layers": 2, "bidirectional": True, "batch_first": True}),
 ]  # fmt: skip
 
@@ -351,7 +364,9 @@ def test_multihead_attention(torch, options, masked, call):
     for batch in (2, None):
         ours, theirs = both(torch, "MultiheadAttention", options, 8, 4)
 
-        def shape(length, size, first=options.get("batch_first"), batch=batch):
+        first = options.get("batch_first")
+
+        def shape(length, size, first=first, batch=batch):
             return (length, size) if batch is None else (batch, length, size) if first else (length, batch, size)
 
         pairs = [pair(torch, shape(5, 8)), pair(torch, shape(6, options.get("kdim", 8)), 1),
@@ -394,7 +409,8 @@ def test_transformer_layers(torch, name, shape):
 
 
 WRONG_LAYERS = [
-    ("Conv1d", (3, 4, 2), {"groups": 2}), ("Conv1d", (4, 4, 2), {"padding": "some"}), ("Conv1d", (4, 4, 2), {"groups": 0}),
+    ("Conv1d", (3, 4, 2), {"groups": 2}), ("Conv1d", (4, 4, 2), {"padding": "some"}),
+    ("Conv1d", (4, 4, 2), {"groups": 0}),
     ("Conv1d", (4, 4, 2), {"padding_mode": "some"}), ("Conv1d", (4, 4, 2), {"padding": "same", "stride": 2}),
     ("ConvTranspose1d", (4, 4, 2), {"padding_mode": "reflect"}), ("LSTM", (3, 4), {"proj_size": 4}),
     ("GRU", (3, 0), {}), ("GRU", (3, 4, 0), {}), ("GRU", (3, 4), {"dropout": 2}), ("GRU", (3, 2.5), {}),
@@ -405,7 +421,7 @@ WRONG_LAYERS = [
 
 @pytest.mark.parametrize("name, positional, options", WRONG_LAYERS, ids=str)
 def test_errors_of_layers(torch, name, positional, options):
-    with pytest.raises(Exception) as theirs:  # noqa: B017 (the type is torch's to say)
+    with pytest.raises(Exception) as theirs:
         getattr(torch.nn, name)(*positional, **options)
     with pytest.raises(theirs.type):
         getattr(pe.nn, name)(*positional, **options)

@@ -8,6 +8,8 @@ from .factory import float32_only
 from .linear import Linear
 from .module import Module, Parameter
 
+__all__ = ["MultiheadAttention"]
+
 
 class MultiheadAttention(Module):
     """Attention of num_heads heads: softmax(Q K^T / sqrt(E / heads)) V between projections. (Vaswani et al. 2017)

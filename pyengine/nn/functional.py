@@ -18,31 +18,11 @@ from pyengine.ops import (
     softmax,
     tanh,
 )
-from pyengine.ops.attention import multi_head_attention_forward, scaled_dot_product_attention
-from pyengine.ops.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
-from pyengine.ops.pool import (
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    lp_pool1d,
-    lp_pool2d,
-    lp_pool3d,
-    max_pool1d,
-    max_pool2d,
-    max_pool3d,
-)
-from pyengine.ops.pool_adaptive import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
-    max_unpool1d,
-    max_unpool2d,
-    max_unpool3d,
-)
-from pyengine.ops.pool_fractional import fractional_max_pool2d, fractional_max_pool3d
+from pyengine.ops.attention import *  # noqa: F403
+from pyengine.ops.conv import *  # noqa: F403
+from pyengine.ops.pool import *  # noqa: F403
+from pyengine.ops.pool_adaptive import *  # noqa: F403
+from pyengine.ops.pool_fractional import *  # noqa: F403
 
 __all__ = [
     "cross_entropy",
@@ -63,36 +43,11 @@ __all__ = [
     "softplus",
     "tanh",
 ]
-__all__ += [
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
-    "adaptive_max_pool1d",
-    "adaptive_max_pool2d",
-    "adaptive_max_pool3d",
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
-    "fractional_max_pool2d",
-    "fractional_max_pool3d",
-    "lp_pool1d",
-    "lp_pool2d",
-    "lp_pool3d",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-    "max_unpool1d",
-    "max_unpool2d",
-    "max_unpool3d",
-    "multi_head_attention_forward",
-    "scaled_dot_product_attention",
-]
+__all__ += ops.attention.__all__
+__all__ += ops.conv.__all__
+__all__ += ops.pool.__all__
+__all__ += ops.pool_adaptive.__all__
+__all__ += ops.pool_fractional.__all__
 
 
 def gelu(input, approximate="none"):

@@ -1,7 +1,31 @@
 """Pooling layers, each one call of the function of its name."""
 
 from . import functional as F
+from .factory import repeated
 from .module import Module
+
+__all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
+]
 
 
 class _Pool(Module):
@@ -206,14 +230,13 @@ class _FractionalMaxPool(_Pool):
         what = type(self).__name__
         if (output_size is None) == (output_ratio is None):
             raise ValueError(f"{what}: one of output_size and output_ratio must be given")
-        repeat = lambda v: v if v is None or isinstance(v, (tuple, list)) else (v,) * self.axes
-        if output_ratio is not None and not all(0 < ratio < 1 for ratio in repeat(output_ratio)):
+        if output_ratio is not None and not all(0 < ratio < 1 for ratio in repeated(output_ratio, self.axes)):
             raise ValueError(f"{what}: output_ratio must be between 0 and 1, got {output_ratio}")
         self.register_buffer("_random_samples", _random_samples)
         self._keep(
-            kernel_size=repeat(kernel_size),
-            output_size=repeat(output_size),
-            output_ratio=repeat(output_ratio),
+            kernel_size=repeated(kernel_size, self.axes),
+            output_size=None if output_size is None else repeated(output_size, self.axes),
+            output_ratio=None if output_ratio is None else repeated(output_ratio, self.axes),
             return_indices=return_indices,
         )
 

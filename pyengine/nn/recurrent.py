@@ -13,6 +13,8 @@ from .module import Module, Parameter
 from .recurrence import GATES, walk
 from .utils.rnn import PackedSequence
 
+__all__ = ["GRU", "LSTM", "RNN", "RNNBase"]
+
 
 class RNNBase(Module):
     """What the three recurrent layers share: parameters, layers, directions, and the shapes of input and state."""

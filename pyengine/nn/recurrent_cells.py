@@ -10,6 +10,8 @@ from .factory import float32_only
 from .module import Module, Parameter
 from .recurrence import GATES, STEPS
 
+__all__ = ["GRUCell", "LSTMCell", "RNNCell", "RNNCellBase"]
+
 
 class RNNCellBase(Module):
     """What the three cells share: their parameters, and the shapes of input and state."""

@@ -3,6 +3,19 @@
 from . import functional as F
 from .module import Module
 
+__all__ = [
+    "ChannelShuffle",
+    "CosineSimilarity",
+    "Fold",
+    "PairwiseDistance",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+]
+
 
 class Upsample(Module):
     """Each image in another size. Arguments: size or scale_factor, mode ("nearest", "linear", "bilinear", "bicubic",

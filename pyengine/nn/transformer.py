@@ -11,6 +11,8 @@ from .container import ModuleList
 from .module import Module
 from .transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer, layer_norm
 
+__all__ = ["Transformer", "TransformerDecoder", "TransformerEncoder"]
+
 
 def _copies(layer, n):
     """n layers with the same numbers and memory of their own."""

@@ -8,6 +8,8 @@ from .dropout import Dropout
 from .linear import Linear
 from .module import Module, Parameter
 
+__all__ = ["TransformerDecoderLayer", "TransformerEncoderLayer"]
+
 
 class _LayerNorm(Module):
     """(x - mean) / sqrt(variance + eps) weight + bias over the last axis. (Ba et al. 2016)"""

@@ -1,32 +1,12 @@
 """Every operation by name. Most are methods of Tensor too."""
 
 from pyengine.ops import fallback as _fallback
-from pyengine.ops.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from pyengine.ops.conv import *
 from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like, zeros, zeros_like
 from pyengine.ops.elementwise import *
-from pyengine.ops.pool import (
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    lp_pool1d,
-    lp_pool2d,
-    lp_pool3d,
-    max_pool1d,
-    max_pool2d,
-    max_pool3d,
-)
-from pyengine.ops.pool_adaptive import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
-    max_unpool1d,
-    max_unpool2d,
-    max_unpool3d,
-)
-from pyengine.ops.pool_fractional import fractional_max_pool2d, fractional_max_pool3d
+from pyengine.ops.pool import *
+from pyengine.ops.pool_adaptive import *
+from pyengine.ops.pool_fractional import *
 from pyengine.ops.product import addmm, baddbmm, linear, matmul, pack
 from pyengine.ops.quant import QuantizedWeight, int8_matmul, quantize_dynamic, quantized_linear
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm

@@ -13,6 +13,8 @@ from pyengine.ops.reduction import amax, mean
 from pyengine.ops.shape import cat, expand, permute, reshape, transpose, unsqueeze
 from pyengine.ops.softmax import softmax
 
+__all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
+
 _MINUS_INFINITY = float("-inf")
 
 

@@ -10,6 +10,8 @@ from pyengine.ops.product import matmul
 from pyengine.ops.shape import permute, reshape, unsqueeze
 from pyengine.ops.strided_windows import padded, sizes_of, spatial, sum_windows, windows
 
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+
 
 def conv1d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1

@@ -14,6 +14,18 @@ from pyengine.ops.reduction import sum as total
 from pyengine.ops.shape import reshape
 from pyengine.ops.strided_windows import padded, sizes_of, spatial, windows
 
+__all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+]
+
 
 class Plan(NamedTuple):
     """Where the windows of a pooling lie, for each axis."""

@@ -10,6 +10,18 @@ from pyengine.ops.reduction import mean
 from pyengine.ops.shape import reshape, stack
 from pyengine.ops.strided_windows import sizes_of, spatial, windows
 
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
+]
+
 
 def _outputs(what: str, n: int, x: Tensor, output_size) -> tuple[int, ...]:
     """The sizes asked for; None keeps an axis."""

@@ -9,6 +9,8 @@ from pyengine.ops.random import rand
 from pyengine.ops.shape import reshape
 from pyengine.ops.strided_windows import sizes_of, spatial
 
+__all__ = ["fractional_max_pool2d", "fractional_max_pool3d"]
+
 
 def fractional_max_pool2d(
     input: Tensor, kernel_size, output_size=None, output_ratio=None, return_indices: bool = False, _random_samples=None

@@ -1,6 +1,16 @@
 """Layers that read like their formula, with PyTorch's names, argument order and state_dict keys."""
 
+from . import attention as attention
+from . import conv as conv
 from . import functional, init
+from . import padding as padding
+from . import pool as pool
+from . import recurrent as recurrent
+from . import recurrent_cells as recurrent_cells
+from . import resample as resample
+from . import transformer as transformer
+from . import transformer_layers as transformer_layers
+from . import utils as utils
 from .activation import (
     ELU,
     GELU,
@@ -16,6 +26,9 @@ from .activation import (
 from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from .container import ModuleList, Sequential
 from .container_named import ModuleDict, ParameterDict, ParameterList
+from .attention import *
+from .container import ModuleList, Sequential
+from .conv import *
 from .dropout import Dropout
 from .linear import Flatten, Identity, Linear
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
@@ -24,6 +37,13 @@ from .unflatten import Unflatten
 
 from . import utils  # isort: skip
 from .norm import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from .padding import *
+from .pool import *
+from .recurrent import *
+from .recurrent_cells import *
+from .resample import *
+from .transformer import *
+from .transformer_layers import *
 
 __all__ = [
     "ELU",
@@ -64,3 +84,12 @@ __all__ = [
     "functional",
     "init",
 ]
+__all__ += attention.__all__
+__all__ += conv.__all__
+__all__ += padding.__all__
+__all__ += pool.__all__
+__all__ += recurrent.__all__
+__all__ += recurrent_cells.__all__
+__all__ += resample.__all__
+__all__ += transformer.__all__
+__all__ += transformer_layers.__all__

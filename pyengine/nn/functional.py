@@ -20,6 +20,11 @@ from pyengine.ops import (
 )
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
 from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
+from pyengine.ops.attention import *  # noqa: F403
+from pyengine.ops.conv import *  # noqa: F403
+from pyengine.ops.pool import *  # noqa: F403
+from pyengine.ops.pool_adaptive import *  # noqa: F403
+from pyengine.ops.pool_fractional import *  # noqa: F403
 
 __all__ = [
     "batch_norm",
@@ -46,6 +51,11 @@ __all__ = [
     "softplus",
     "tanh",
 ]
+__all__ += ops.attention.__all__
+__all__ += ops.conv.__all__
+__all__ += ops.pool.__all__
+__all__ += ops.pool_adaptive.__all__
+__all__ += ops.pool_fractional.__all__
 
 
 def gelu(input, approximate="none"):

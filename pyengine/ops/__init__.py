@@ -2,8 +2,12 @@
 
 from pyengine.ops import fallback as _fallback
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
+from pyengine.ops.conv import *
 from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like, zeros, zeros_like
 from pyengine.ops.elementwise import *
+from pyengine.ops.pool import *
+from pyengine.ops.pool_adaptive import *
+from pyengine.ops.pool_fractional import *
 from pyengine.ops.product import addmm, baddbmm, linear, matmul, pack
 from pyengine.ops.quant import QuantizedWeight, int8_matmul, quantize_dynamic, quantized_linear
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm

@@ -25,6 +25,7 @@ from .unflatten import Unflatten
 from . import utils  # isort: skip
 from .norm import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 
+
 __all__ = [
     "ELU",
     "GELU",

@@ -69,7 +69,7 @@ class Adafactor(Optimizer):
             param.mul_(1 - lr * group["weight_decay"])
         estimate = self._second_moment(param, gradient, step ** group["beta2_decay"], eps1)
         update = estimate.maximum(eps1 * eps1).rsqrt() * gradient
-        param.add_(update, alpha=-rate / max(1.0, _rms(update) / group["d"]))
+        param.sub_(update * (rate / max(1.0, _rms(update) / group["d"])))
 
     def _second_moment(self, param, gradient, share, eps):
         entry, squares = self.state[param], gradient * gradient
@@ -83,7 +83,7 @@ class Adafactor(Optimizer):
         """The running average of value."""
         if name not in entry:
             entry[name] = zeros(value.shape)
-        return entry[name].add_(value - entry[name], alpha=share)
+        return entry[name].add_((value - entry[name]) * share)
 
 
 def _rms(x):

@@ -26,9 +26,9 @@ class Adam(Optimizer):
         maximize=False, capturable=False, differentiable=False, fused=None, decoupled_weight_decay=False,
     ):  # fmt: skip
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
-                    "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay,
-                    **torch_options(foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)}  # fmt: skip
-        super().__init__(params, defaults)
+                    "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
+        options = torch_options(foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
+        super().__init__(params, {**defaults, **options})
 
     def _update_group(self, group, params):
         beta1, beta2 = group["betas"]

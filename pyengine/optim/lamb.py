@@ -36,11 +36,11 @@ class LAMB(Optimizer):
                 for param in chosen:
                     first, second = (self.state[param][name] for name in ("exp_avg", "exp_avg_sq"))
                     gradient = -param.grad if group["maximize"] else param.grad
-                    first.add_(gradient - first, alpha=1 - beta1)
-                    second.mul_(beta2).add_(gradient * gradient, alpha=1 - beta2)
+                    first.add_((gradient - first) * (1 - beta1))
+                    second.mul_(beta2).add_((gradient * gradient) * (1 - beta2))
                     root = (second / (1 - beta2**step)).sqrt() + group["eps"]
                     update = first / (1 - beta1**step) / root + group["weight_decay"] * param
-                    param.add_(update, alpha=-group["lr"] * _trust(param, update))
+                    param.sub_(update * (group["lr"] * _trust(param, update)))
 
 
 def _trust(param, update):

@@ -74,7 +74,8 @@ class LBFGS(Optimizer):
                 break
             used = 0
             if group["line_search_fn"]:
-                search = WolfeSearch(line.along(direction), Point(0.0, loss, flat, slope), group["max_eval"] - evaluations)
+                start = Point(0.0, loss, flat, slope)
+                search = WolfeSearch(line.along(direction), start, group["max_eval"] - evaluations)
                 found = search.run(t, group["tolerance_change"] / max(_largest(direction), 1e-300))
                 loss, flat, t, used = found.value, found.gradient, found.at, search.evaluations
                 state["t"] = t
@@ -106,10 +107,10 @@ class LBFGS(Optimizer):
         direction, alphas = -flat, []
         for y, s, rho in reversed(history):
             alphas.append(_dot(s, direction) * rho)
-            direction.add_(y, alpha=-alphas[-1])
+            direction.sub_(y * alphas[-1])
         direction.mul_(state["H_diag"])
         for (y, s, rho), alpha in zip(history, reversed(alphas), strict=True):
-            direction.add_(s, alpha=alpha - _dot(y, direction) * rho)
+            direction.add_(s * (alpha - _dot(y, direction) * rho))
         state["d"] = direction
 
     def _copied_state(self, number, entry, param):
@@ -163,7 +164,7 @@ class _Line:
         at = 0
         for param in self.params:
             n = param.numel()
-            param.add_(direction[at : at + n].reshape(param.shape), alpha=by)
+            param.add_((direction[at : at + n].reshape(param.shape)) * by)
             at += n
 
     def along(self, direction):

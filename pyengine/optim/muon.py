@@ -57,11 +57,11 @@ class Muon(Optimizer):
                 buffer = entry.get("momentum_buffer")
                 if buffer is None:
                     buffer = entry["momentum_buffer"] = param.detach() * 0
-                buffer.add_(param.grad - buffer, alpha=1 - momentum)
+                buffer.add_((param.grad - buffer) * (1 - momentum))
                 update = param.grad + momentum * (buffer - param.grad) if group["nesterov"] else buffer
                 update = orthogonal(update, group["ns_coefficients"], group["ns_steps"], group["eps"])
                 param.mul_(1 - lr * group["weight_decay"])
-                param.add_(update, alpha=-lr * _scale(group["adjust_lr_fn"], *param.shape))
+                param.sub_(update * (lr * _scale(group["adjust_lr_fn"], *param.shape)))
 
 
 def _scale(rule, rows, columns):

@@ -2,8 +2,9 @@
 
 import math
 
-from pyengine import addmm, matmul, no_grad
+from pyengine import _core, addmm, matmul, no_grad
 
+from .adaptive import filled_like
 from .optimizer import Optimizer
 
 
@@ -54,11 +55,14 @@ class Muon(Optimizer):
         with no_grad():
             for param in params:
                 entry = self.state.setdefault(param, {})
-                buffer = entry.get("momentum_buffer")
-                if buffer is None:
-                    buffer = entry["momentum_buffer"] = param.detach() * 0
-                buffer.add_((param.grad - buffer) * (1 - momentum))
-                update = param.grad + momentum * (buffer - param.grad) if group["nesterov"] else buffer
+                if "momentum_buffer" not in entry:
+                    entry["momentum_buffer"] = filled_like(param, 0.0)
+                buffer, gradient = entry["momentum_buffer"], param.grad.detach()
+                _core.update_list("lerp", [buffer], [gradient], (1 - momentum,))
+                update = buffer
+                if group["nesterov"]:
+                    update = gradient.clone()
+                    _core.update_list("lerp", [update], [buffer], (momentum,))
                 update = orthogonal(update, group["ns_coefficients"], group["ns_steps"], group["eps"])
                 param.mul_(1 - lr * group["weight_decay"])
                 param.sub_(update * (lr * _scale(group["adjust_lr_fn"], *param.shape)))

@@ -87,7 +87,9 @@ class Pair:
         self.optimizer.step()
         self.rival.step()
 
-    def agree(self, rtol=1e-5):
+    def agree(self):
+        # Muon is held in bfloat16: where the last bit of a sum falls otherwise, a direction moves by 2^-8
+        rtol = 1e-5 if "ns_steps" not in self.optimizer.defaults else 2e-4
         for our, their in zip(self.ours, self.theirs, strict=True):
             a, b = our.detach().numpy(), their.detach().numpy()
             assert np.abs(a - b).max() <= rtol * np.abs(b).max(), np.abs(a - b).max() / np.abs(b).max()
@@ -183,7 +185,7 @@ def test_lbfgs(torch, loss, options):
         return run
 
     for step in range(6):
-        values = [float(o.step(closure(o, x))) for o, x in zip(optimizers, (our, their), strict=True)]
+        values = [o.step(closure(o, x)).item() for o, x in zip(optimizers, (our, their), strict=True)]
         if step < 2:  # later on roundings decide which way a valley is gone down
             np.testing.assert_allclose(our.detach().numpy(), their.detach().numpy(), rtol=2e-3, atol=2e-4)
             assert values[0] == pytest.approx(values[1], rel=2e-3, abs=1e-5)
@@ -194,10 +196,6 @@ def test_lbfgs(torch, loss, options):
 
 
 # ---- schedules ----
-
-
-def composed(s, make, o):
-    return make(s, o)
 
 
 SCHEDULES = {
@@ -227,7 +225,7 @@ SCHEDULES = {
 }  # fmt: skip
 
 
-def optimizers(torch, momentum=True):
+def optimizers(torch):
     pairs = []
     for nn, optim, tensor in ((pe.nn, pe.optim, pe.tensor), (torch.nn, torch.optim, torch.tensor)):
         params = [nn.Parameter(tensor([1.0])) for _ in range(2)]

@@ -184,8 +184,8 @@ def test_state_dict_continues_bit_for_bit(kind, options):
 @pytest.mark.parametrize("kind, options", ALL, ids=[f"{k.__name__}-{o}" for k, o in ALL])
 def test_it_learns(kind, options):
     """Every optimizer gets below half of where it began on a bowl, with rates that suit it."""
-    rate = {optim.Adadelta: 10.0, optim.Adafactor: 0.3, optim.RAdam: 0.1, optim.Muon: 0.1, optim.Adagrad: 0.5}.get(kind, 0.05)
-    options = {**options, "lr": rate, "maximize": False, "weight_decay": 0.0}
+    rates = {optim.Adadelta: 10.0, optim.Adafactor: 0.3, optim.RAdam: 0.1, optim.Muon: 0.1, optim.Adagrad: 0.5}
+    options = {**options, "lr": rates.get(kind, 0.05), "maximize": False, "weight_decay": 0.0}
     for name in ("maximize", "weight_decay"):
         if name not in kind([pe.nn.Parameter(pe.ones(1, 1))]).defaults:
             del options[name]

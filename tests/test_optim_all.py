@@ -163,7 +163,7 @@ ALL = [(kind, options) for kind, _, options in CASES] + [
 
 @pytest.mark.parametrize("kind, options", ALL, ids=[f"{k.__name__}-{o}" for k, o in ALL])
 def test_state_dict_continues_bit_for_bit(kind, options):
-    shapes = [(4, 5), (30, 7)] if kind is optim.Muon else SHAPES[:2] + [(2, 3, 4)]
+    shapes = [(4, 5), (30, 7)] if kind is optim.Muon else [*SHAPES[:2], (2, 3, 4)]
     params, rng = parameters(shapes=shapes), np.random.default_rng(3)
     twins = [pe.nn.Parameter(p.detach().clone()) for p in params]
     optimizer, other = kind(params, **options), kind(twins)

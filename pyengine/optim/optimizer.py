@@ -56,7 +56,7 @@ class Optimizer:
     Names may come along: params of `named_parameters()` give each group its "param_names".
     """
 
-    scalar_states = ("step",)  # states that are numbers; torch keeps them as tensors without axes
+    scalar_states: tuple[str, ...] = ("step",)  # states that are numbers; torch keeps them as tensors without axes
 
     def __init__(self, params, defaults):
         if isinstance(params, (Tensor, dict)):

@@ -248,8 +248,9 @@ def test_schedules(torch, make):
             s.step()
 
 
-@pytest.mark.parametrize("options", [{}, {"patience": 2, "cooldown": 3, "factor": 0.5}, {"mode": "max", "patience": 1},
-                                     {"threshold": 0.05, "threshold_mode": "abs", "patience": 0, "min_lr": [0.001, 0.01]}])  # fmt: skip
+@pytest.mark.parametrize("options", [
+    {}, {"patience": 2, "cooldown": 3, "factor": 0.5}, {"mode": "max", "patience": 1},
+    {"threshold": 0.05, "threshold_mode": "abs", "patience": 0, "min_lr": [0.001, 0.01]}])  # fmt: skip
 def test_plateau(torch, options):
     ours, theirs = optimizers(torch)
     schedule = pe.optim.lr_scheduler.ReduceLROnPlateau(ours, **options)

@@ -30,7 +30,8 @@ static void both(const char *rule, const double *hyper) {
         if (n > N - at) n = N - at;
         many[count] = (pe_optim_slot){q + at, g + at, {t0 + at, t1 + at, t2 + at}, n};
         if (count == 298) {
-            many[++count] = (pe_optim_slot){q + at + n, g + at + n, {t0 + at + n, t1 + at + n, t2 + at + n}, N - at - n};
+            at += n;
+            many[++count] = (pe_optim_slot){q + at, g + at, {t0 + at, t1 + at, t2 + at}, N - at};
             at = N - n;
         }
     }

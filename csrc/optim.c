@@ -59,7 +59,7 @@ static void run_elements(int64_t begin, int64_t end, void *arg) {
         if (stop == begin) continue;
         pieces[count++] = (struct pe_optim_piece){
             slot->param + skip, slot->grad + skip, shifted(slot->state[0], skip),
-            shifted(slot->state[1], skip), (size_t)(stop - begin)};
+            shifted(slot->state[1], skip), shifted(slot->state[2], skip), (size_t)(stop - begin)};
         begin = stop;
         if (count == PIECES || begin == end) {
             job->step(pieces, count, job->args->hyper);

@@ -364,10 +364,12 @@ PE_API pe_status pe_dropout(pe_context *, const pe_dropout_args *, pe_error *);
 
 /* ---- optimizer steps ---------------------------------------------------- */
 
-/* Rows of csrc/kernels/optim.def: sgd, sgd_momentum, adam (and AdamW), lion. One call updates
+/* Rows of csrc/kernels/optim.def: sgd, sgd_momentum, adam (and AdamW), adam_amsgrad, nadam, radam,
+ * adamax, adagrad, adadelta, rmsprop (four rows: with momentum, centered), rprop, asgd, lion; and
+ * lerp (a running average) and scale (of gradients: param and grad are one tensor). One call updates
  * every tensor; parameter groups with other hyper-parameters are further calls. */
-#define PE_OPTIM_STATES 2
-#define PE_OPTIM_HYPER 8
+#define PE_OPTIM_STATES 3
+#define PE_OPTIM_HYPER 12
 typedef struct pe_optim_info {
     const char *name;
     int32_t states;                    /* how many the rule keeps, each of the parameter's size */
@@ -379,10 +381,11 @@ PE_API int pe_optim_count(void);
 PE_API int pe_optim_find(const char *name); /* -1: no such rule */
 PE_API const pe_optim_info *pe_optim_describe(int rule);
 
-typedef struct pe_optim_slot { /* contiguous float32, n elements each, all disjoint */
+typedef struct pe_optim_slot { /* contiguous float32, n elements each, all disjoint (grad may be param) */
     float *param;
     const float *grad;
-    float *state[PE_OPTIM_STATES]; /* the first `states` of them; the caller zeroes them before step 1 */
+    float *state[PE_OPTIM_STATES]; /* the first `states` of them; the caller fills them before step 1: zeros,
+                                   * but rprop's step sizes (lr) and adagrad's sums (their first value) */
     int64_t n;
 } pe_optim_slot;
 
@@ -393,6 +396,17 @@ typedef struct pe_optim_args {
     const double *hyper; /* pe_optim_describe(rule)->hypers of them */
 } pe_optim_args;
 PE_API pe_status pe_optim_step(pe_context *, const pe_optim_args *, pe_error *);
+
+/* out = the 2-norm of all elements of all tensors, contiguous float32 of n[i] elements each. The sums of
+ * squares of 16,384 elements at a time are float32 in the order of pe_reduce, their sum is double: the
+ * bits depend on neither threads nor instruction set. */
+typedef struct pe_norm_args {
+    int64_t count;
+    const float *const *x;
+    const int64_t *n;
+    double *out;
+} pe_norm_args;
+PE_API pe_status pe_norm2(pe_context *, const pe_norm_args *, pe_error *);
 
 #ifdef __cplusplus
 }

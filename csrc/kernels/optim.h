@@ -15,7 +15,7 @@ enum {
 struct pe_optim_piece {
     float *p;
     const float *g;
-    float *s0, *s1;
+    float *s0, *s1, *s2;
     size_t n;
 };
 

@@ -275,7 +275,7 @@ cdef extern from "pyengine.h" nogil:
     ctypedef struct pe_optim_slot:
         float *param
         const float *grad
-        float *state[2]
+        float *state[3]
         int64_t n
     ctypedef struct pe_optim_args:
         int rule
@@ -285,8 +285,15 @@ cdef extern from "pyengine.h" nogil:
     ctypedef struct pe_optim_info:
         const char *name
         int32_t states, hypers
-        const char *hyper[8]
+        const char *hyper[12]
     int pe_optim_count()
     int pe_optim_find(const char *name)
     const pe_optim_info *pe_optim_describe(int rule)
     pe_status pe_optim_step(pe_context *, const pe_optim_args *, pe_error *)
+
+    ctypedef struct pe_norm_args:
+        int64_t count
+        const float *const *x
+        const int64_t *n
+        double *out
+    pe_status pe_norm2(pe_context *, const pe_norm_args *, pe_error *)

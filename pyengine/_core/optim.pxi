@@ -51,24 +51,22 @@ def count_steps(list params, dict state):
     """Counts one step in every parameter's state; returns step -> the parameters at that step."""
     cdef dict together = {}, entry
     cdef list chosen = None
-    cdef object step, last = None
+    cdef object step = None, before, last = None
     for p in params:
         entry = state.get(p)
         if entry is None:
             entry = state[p] = {}
-        step = entry.get("step", 0) + 1
+        before = entry.get("step", 0)
+        if chosen is None or (before is not last and before != last):  # mostly all are at the same
+            step, last = before + 1, before
+            chosen = together.setdefault(step, [])
         entry["step"] = step
-        if chosen is None or step != last:  # mostly all are at the same
-            chosen, last = together.setdefault(step, []), step
         chosen.append(p)
     return together
 
 
-cdef Tensor own_state(dict state, Tensor param, str name):
-    """state[param][name], made of zeros where it is not there yet."""
-    cdef dict entry = state.get(param)
-    if entry is None:
-        entry = state[param] = {}
+cdef Tensor own_state(dict entry, Tensor param, str name):
+    """entry[name], made of zeros where it is not there yet."""
     found = entry.get(name)
     cdef Tensor made
     if found is None:
@@ -120,17 +118,22 @@ def optim_step(str rule, list params, dict state, tuple names, tuple hyper):
 
 cdef int fill_slot(pe_optim_slot *slot, str rule, Tensor p, dict state, tuple names, int i, list touched) except -1:
     cdef Tensor s, g
+    cdef dict entry
     cdef int j
     if p is None or p.grad_ is None:
         raise ValueError(f"{rule}: parameter {i} has no gradient")
     g = p.grad_
-    memset(slot, 0, sizeof(pe_optim_slot))
     dense_floats(p, rule, i)
     fits(g, p, rule, "gradient", i)
     slot.param, slot.grad, slot.n = <float *>p.view.data, <float *>g.view.data, numel(&p.view)
     touched.append(p)
+    if not names:
+        return 0
+    entry = state.get(p)
+    if entry is None:
+        entry = state[p] = {}
     for j in range(len(names)):
-        s = own_state(state, p, <str?>names[j])
+        s = own_state(entry, p, <str?>names[j])
         fits(s, p, rule, <str?>names[j], i)
         slot.state[j] = <float *>s.view.data
         touched.append(s)

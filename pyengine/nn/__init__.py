@@ -45,6 +45,7 @@ from .resample import *
 from .transformer import *
 from .transformer_layers import *
 
+
 __all__ = [
     "ELU",
     "GELU",

@@ -1,8 +1,49 @@
 """Optimizer: parameter groups, the state of each parameter, and the one call that updates them."""
 
 from copy import deepcopy
+from functools import wraps
 
-from pyengine import Tensor, _core, as_tensor, enable_grad, zeros_like
+from pyengine import Tensor, _core, as_tensor, enable_grad, no_grad, zeros, zeros_like
+
+# what schedulers and named parameters keep in a group beside the optimizer's own hyper-parameters
+GUESTS = {"initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum", "param_names"}
+
+
+def torch_options(*, differentiable=False, **options):
+    """torch's options that choose among its implementations (foreach, capturable, fused), as hyper-parameters that
+    nothing reads: there is one implementation here. differentiable=True would change results, so it is refused."""
+    if differentiable:
+        raise NotImplementedError("differentiable=True: steps of an optimizer are not recorded")
+    return {**options, "differentiable": False}
+
+
+class HookHandle:
+    """A registered hook; remove() takes it away."""
+
+    def __init__(self, hooks, hook):
+        self.hooks, self.key = hooks, object()
+        hooks[self.key] = hook
+
+    def remove(self):
+        """The hook runs no more."""
+        self.hooks.pop(self.key, None)
+
+
+def _with_hooks(step):
+    @wraps(step)
+    def wrapped(self, *args, **kwargs):
+        if not self._pre_hooks and not self._post_hooks:
+            return step(self, *args, **kwargs)
+        for hook in list(self._pre_hooks.values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                args, kwargs = changed
+        result = step(self, *args, **kwargs)
+        for hook in list(self._post_hooks.values()):
+            hook(self, args, kwargs)
+        return result
+
+    return wrapped
 
 
 class Optimizer:
@@ -12,7 +53,10 @@ class Optimizer:
     override the defaults for their group; defaults, the hyper-parameters by name.
 
     A subclass writes `_update_group(group, params)`, where params are the group's parameters with a gradient.
+    Names may come along: params of `named_parameters()` give each group its "param_names".
     """
+
+    scalar_states: tuple[str, ...] = ("step",)  # states that are numbers; torch keeps them as tensors without axes
 
     def __init__(self, params, defaults):
         if isinstance(params, (Tensor, dict)):
@@ -22,6 +66,7 @@ class Optimizer:
             )
         self.defaults = defaults
         self.state = {}
+        self._pre_hooks, self._post_hooks = {}, {}
         self.param_groups = []
         groups = list(params)
         if not groups:
@@ -41,8 +86,12 @@ class Optimizer:
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"add_param_group: a dict with 'params' is needed, got {param_group!r}")
         params = param_group["params"]
-        group = {**self.defaults, **param_group, "params": [params] if isinstance(params, Tensor) else list(params)}
-        unknown = sorted(set(group) - set(self.defaults) - {"params"})
+        params = [params] if isinstance(params, Tensor) else list(params)
+        group = {**self.defaults, **param_group, "params": params}
+        if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
+            group["param_names"] = [name for name, _ in params]
+            group["params"] = [p for _, p in params]
+        unknown = sorted(set(group) - set(self.defaults) - GUESTS - {"params"})
         if unknown:
             raise ValueError(f"{type(self).__name__}: a group has no {', '.join(unknown)}")
         taken = {id(p) for other in self.param_groups for p in other["params"]}
@@ -54,17 +103,22 @@ class Optimizer:
             if id(param) in taken:
                 raise ValueError(f"{type(self).__name__}: parameter {i} of shape {param.shape} is there twice")
             taken.add(id(param))
+        if isinstance(group.get("lr"), Tensor):
+            group["lr"] = group["lr"].item()
         self._check_group(group)
         self.param_groups.append(group)
 
     def _check_group(self, group):
         """Raises ValueError for hyper-parameters out of range; subclasses add theirs."""
-        for name in ("lr", "weight_decay", "eps"):
-            if name in group and not group[name] >= 0:
-                raise ValueError(f"{type(self).__name__}: {name} must be at least 0, got {group[name]}")
+        self._at_least_0(group, "lr", "weight_decay", "eps")
         for i, beta in enumerate(group.get("betas", ())):
             if not 0 <= beta < 1:
                 raise ValueError(f"{type(self).__name__}: betas[{i}] must be at least 0 and below 1, got {beta}")
+
+    def _at_least_0(self, group, *names):
+        for name in names:
+            if name in group and not group[name] >= 0:
+                raise ValueError(f"{type(self).__name__}: {name} must be at least 0, got {group[name]}")
 
     def zero_grad(self, set_to_none=True):
         """Forgets all gradients, or with set_to_none=False fills them with zeros."""
@@ -76,6 +130,22 @@ class Optimizer:
                 if param.grad is not None:
                     param.grad = param.grad.detach().zero_()
 
+    def register_step_pre_hook(self, hook):
+        """hook(optimizer, args, kwargs) runs before each step and may return a new (args, kwargs).
+        The handle's remove() ends it."""
+        return HookHandle(self._pre_hooks, hook)
+
+    def register_step_post_hook(self, hook):
+        """hook(optimizer, args, kwargs) runs after each step. The handle's remove() ends it."""
+        return HookHandle(self._post_hooks, hook)
+
+    def __init_subclass__(cls, **named):
+        """Every class's own step runs the hooks."""
+        super().__init_subclass__(**named)
+        if "step" in cls.__dict__:
+            cls.step = _with_hooks(cls.step)
+
+    @_with_hooks
     def step(self, closure=None):
         """Updates every parameter that has a gradient. closure, if given, computes the loss and its gradients
         first; its value is returned."""
@@ -99,6 +169,18 @@ class Optimizer:
     def _by_step(self, params):
         """Counts one step for each parameter; (step, parameters at that step) pairs."""
         return _core.count_steps(params, self.state).items()
+
+    def _alike(self, params, names):
+        """(values, parameters whose states `names` have these values) pairs; the states are numbers."""
+        found = {}
+        for param in params:
+            entry = self.state[param]
+            found.setdefault(tuple(entry[name] for name in names), []).append(param)
+        return found.items()
+
+    def _fresh(self, params):
+        """Those of params that have no state yet."""
+        return [param for param in params if not self.state.get(param)]
 
     # ---- saving and loading ----
 
@@ -130,29 +212,40 @@ class Optimizer:
         for number, entry in state_dict["state"].items():
             if number not in ours:
                 raise ValueError(f"load_state_dict: the state of parameter {number} belongs to no group")
-            state[ours[number]] = _copied_state(number, entry, ours[number])
+            state[ours[number]] = self._copied_state(number, entry, ours[number])
         groups = []
         for group, other in zip(self.param_groups, given, strict=True):
-            known = {name: deepcopy(other[name]) for name in self.defaults if name in other}
+            known = {name: deepcopy(other[name]) for name in (*self.defaults, *GUESTS) if name in other}
+            if "lr" in known:
+                known["lr"] = float(known["lr"])
             groups.append({**group, **known, "params": group["params"]})
             self._check_group(groups[-1])
         self.param_groups, self.state = groups, state
 
+    def _copied_state(self, number, entry, param):
+        """entry as our own: tensors copied and checked against their parameter, the step as an int."""
+        copied = {}
+        for name, value in entry.items():
+            if name == "step":
+                copied[name] = int(value)
+            elif name in self.scalar_states:
+                copied[name] = float(value)
+            elif value is None or isinstance(value, (bool, int, float)):
+                copied[name] = value
+            else:
+                copied[name] = _own_copy(name, number, as_tensor(value), param, self._state_shape(name, param))
+        return copied
 
-def _copied_state(number, entry, param):
-    """entry as our own: tensors copied and checked against their parameter, the step as an int."""
-    copied = {}
-    for name, value in entry.items():
-        if name == "step":
-            copied[name] = int(value)
-        elif value is None or isinstance(value, (bool, int, float)):
-            copied[name] = value
-        else:
-            source = as_tensor(value)
-            if source.shape != param.shape:
-                raise ValueError(
-                    f"load_state_dict: {name} of parameter {number} has shape {source.shape}, "
-                    f"the parameter {param.shape}"
-                )
-            copied[name] = zeros_like(param).copy_(source)
-    return copied
+    def _state_shape(self, name, param):
+        """The shape of the state `name` of param."""
+        return param.shape
+
+
+def _own_copy(name, number, source, param, shape):
+    """source in memory laid out as the parameter's."""
+    if source.shape != shape:
+        raise ValueError(
+            f"load_state_dict: {name} of parameter {number} has shape {source.shape}, the parameter {param.shape}"
+        )
+    with no_grad():
+        return (zeros_like(param) if shape == param.shape else zeros(shape)).copy_(source)

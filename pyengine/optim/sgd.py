@@ -2,7 +2,7 @@
 
 from pyengine import _core
 
-from .optimizer import Optimizer
+from .optimizer import Optimizer, torch_options
 
 
 class SGD(Optimizer):
@@ -11,7 +11,8 @@ class SGD(Optimizer):
     With nesterov p <- p - lr (g + momentum b); with maximize the gradient's sign is turned first; without
     momentum b is g. (Polyak 1964; Nesterov 1983; Sutskever et al. 2013)
 
-    Arguments: params, lr, momentum, dampening, weight_decay, nesterov, maximize.
+    Arguments: params, lr, momentum, dampening, weight_decay, nesterov, maximize; foreach and fused are
+    torch's and change nothing.
 
     >>> import pyengine as pe
     >>> p = pe.nn.Parameter(pe.tensor([1.0]))
@@ -22,8 +23,9 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, *, maximize=False
-    ):
+        self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, *, maximize=False,
+        foreach=None, differentiable=False, fused=None,
+    ):  # fmt: skip
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -31,6 +33,7 @@ class SGD(Optimizer):
             "weight_decay": weight_decay,
             "nesterov": nesterov,
             "maximize": maximize,
+            **torch_options(foreach=foreach, differentiable=differentiable, fused=fused),
         }
         super().__init__(params, defaults)
 

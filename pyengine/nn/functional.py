@@ -20,6 +20,12 @@ from pyengine.ops import (
 )
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
 from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
+from pyengine.ops import bilinear, channel_shuffle, cosine_similarity, pairwise_distance, pdist, pixel_shuffle, pixel_unshuffle
+from pyengine.ops.counting import one_hot
+from pyengine.ops.distance import normalize
+from pyengine.ops.interpolate import interpolate, upsample
+from pyengine.ops.pad import pad
+from pyengine.ops.windows import fold, unfold
 
 __all__ = [
     "batch_norm",
@@ -46,6 +52,8 @@ __all__ = [
     "softplus",
     "tanh",
 ]
+__all__ += ["bilinear", "channel_shuffle", "cosine_similarity", "pairwise_distance", "pdist", "pixel_shuffle"]
+__all__ += ["fold", "interpolate", "normalize", "one_hot", "pad", "pixel_unshuffle", "unfold", "upsample"]
 
 
 def gelu(input, approximate="none"):

@@ -22,6 +22,23 @@ from pyengine.ops.shape import (
     view,
 )
 from pyengine.ops.softmax import cross_entropy, l1_loss, log_softmax, mse_loss, softmax
+from pyengine.ops.statistics import *
+from pyengine.ops.arrange import flip, fliplr, flipud, moveaxis, movedim, repeat_interleave, roll, rot90, swapaxes, swapdims, tile
+from pyengine.ops.counting import bincount, bucketize, histc, searchsorted, unique, unique_consecutive
+from pyengine.ops.diagonals import diag, diag_embed, diagflat, diagonal, trace, tril, tril_indices, triu, triu_indices
+from pyengine.ops.distance import cdist, cosine_similarity, pairwise_distance, pdist
+from pyengine.ops.einsum import einsum
+from pyengine.ops.gather import argwhere, gather, index_select, masked_fill, masked_scatter, masked_select, nonzero, take
+from pyengine.ops.gather import take_along_dim, where
+from pyengine.ops.join import *
+from pyengine.ops.like import empty_like, full_like, linspace, logspace
+from pyengine.ops.pixels import *
+from pyengine.ops.products import addbmm, addmv, addr, bilinear, bmm, chain_matmul, cross, dot, ger, inner, kron, matrix_power
+from pyengine.ops.products import mm, mv, outer, tensordot, vdot
+from pyengine.ops.sample import bernoulli, multinomial, normal, rand_like, randint, randint_like, randn_like
+from pyengine.ops.scatter import *
+from pyengine.ops.sort import argsort, kthvalue, msort, sort, topk
+from pyengine.ops.split import *
 
 __all__ = sorted(  # the functions, not the modules that hold them
     name

@@ -69,8 +69,13 @@ def _axis(x: Tensor, dim: int, what: str, extra: int = 0) -> int:
 
 
 @method
-def squeeze(x: Tensor, dim: int | None = None) -> Tensor:
-    """x without its axes of size 1, or without axis dim if that has size 1."""
+def squeeze(x: Tensor, dim: int | tuple | None = None) -> Tensor:
+    """x without its axes of size 1, or without the axis dim (or several) if that has size 1."""
+    if isinstance(dim, (tuple, list)):
+        gone = [_axis(x, d, "squeeze") for d in dim]
+        if len(set(gone)) != len(gone):
+            raise RuntimeError(f"squeeze: dims {tuple(dim)} name an axis twice in shape {x.shape}")
+        return _core.view(x, [n for i, n in enumerate(tensor_only(x, "squeeze").shape) if n != 1 or i not in gone])
     if dim is None:
         return _core.view(x, [n for n in tensor_only(x, "squeeze").shape if n != 1])
     axis = _axis(x, dim, "squeeze")

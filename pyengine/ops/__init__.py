@@ -30,15 +30,22 @@ from pyengine.ops.distance import cdist, cosine_similarity, pairwise_distance, p
 from pyengine.ops.einsum import einsum
 from pyengine.ops.gather import argwhere, gather, index_select, masked_fill, masked_scatter, masked_select, nonzero, take
 from pyengine.ops.gather import take_along_dim, where
+from pyengine.ops.arrange import *
+from pyengine.ops.chains import *
+from pyengine.ops.counting import *
+from pyengine.ops.diagonals import *
+from pyengine.ops.distance import *
+from pyengine.ops.einsum import *
+from pyengine.ops.gather import *
 from pyengine.ops.join import *
-from pyengine.ops.like import empty_like, full_like, linspace, logspace
+from pyengine.ops.like import *
 from pyengine.ops.pixels import *
-from pyengine.ops.products import addbmm, addmv, addr, bilinear, bmm, chain_matmul, cross, dot, ger, inner, kron, matrix_power
-from pyengine.ops.products import mm, mv, outer, tensordot, vdot
-from pyengine.ops.sample import bernoulli, multinomial, normal, rand_like, randint, randint_like, randn_like
+from pyengine.ops.products import *
+from pyengine.ops.sample import *
 from pyengine.ops.scatter import *
-from pyengine.ops.sort import argsort, kthvalue, msort, sort, topk
+from pyengine.ops.sort import *
 from pyengine.ops.split import *
+from pyengine.ops.windows import *
 
 __all__ = sorted(  # the functions, not the modules that hold them
     name

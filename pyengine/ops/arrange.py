@@ -6,13 +6,15 @@ from pyengine.ops._arguments import along, axes_of, axis_of, integer, integers
 from pyengine.ops._method import method, sizes, tensor_only
 from pyengine.ops.shape import cat
 
+__all__ = ["flip", "fliplr", "flipud", "moveaxis", "movedim", "repeat_interleave", "roll", "rot90", "swapaxes", "swapdims", "tile"]
+
 _BACKWARDS = slice(None, None, -1)
 
 
 @method
-def flip(input: Tensor, *dims) -> Tensor:
-    """A copy of x with the order along the axes dims reversed."""
-    axes = axes_of(input, sizes(dims), "flip")
+def flip(input: Tensor, *axes, dims=None) -> Tensor:
+    """A copy of x with the order along axes reversed: flip(x, 0, 1), flip(x, (0, 1)) or flip(x, dims=(0, 1))."""
+    axes = axes_of(input, sizes(axes) if dims is None else dims, "flip")
     if input.ndim == 0:
         return _core.copy(input)
     index = tuple(_BACKWARDS if i in axes else slice(None) for i in range(input.ndim))

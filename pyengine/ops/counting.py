@@ -5,6 +5,8 @@ from pyengine._core import Tensor
 from pyengine.ops._arguments import axis_of, integer
 from pyengine.ops._method import method, tensor_only
 
+__all__ = ["bincount", "bucketize", "histc", "searchsorted", "unique", "unique_consecutive"]
+
 
 def _array(x: Tensor, what: str, name: str = "input"):
     x = tensor_only(x, what, name).detach()
@@ -35,6 +37,12 @@ def unique(
     if axis is not None and input.ndim == 0:
         values = values.reshape(1)
     if axis is not None and values.shape[axis] == 0 and values.size == 0 and values.ndim > 1:
+        if input.shape.count(0) > 1:
+            raise RuntimeError(f"unique: nothing to compare along axis {axis} of shape {input.shape}")
+        nothing = _core.full((0,), 0, "int64")
+        results = [_core.copy(input.detach())] + [nothing] * (bool(return_inverse) + bool(return_counts))
+        return results[0] if len(results) == 1 else tuple(results)
+    if axis is not None and values.size == 0 and values.ndim > 1:
         raise RuntimeError(f"unique: nothing to compare along axis {axis} of shape {input.shape}")
     kinds, inverse, counts = numpy.unique(values, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
     inverse = inverse.reshape(values.shape if axis is None else -1).astype("int64")

@@ -9,6 +9,8 @@ from pyengine.ops.create import arange
 from pyengine.ops.elementwise import where
 from pyengine.ops.pad import placed
 
+__all__ = ["diag", "diag_embed", "diagflat", "diagonal", "trace", "tril", "tril_indices", "triu", "triu_indices"]
+
 
 def _two_axes(x: Tensor, dim1: int, dim2: int, what: str, extra: int = 0) -> tuple[int, int]:
     a, b = axis_of(x, dim1, what, extra), axis_of(x, dim2, what, extra)

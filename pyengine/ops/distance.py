@@ -6,6 +6,8 @@ from pyengine.ops._arguments import axis_of
 from pyengine.ops._method import tensor_only
 from pyengine.ops.elementwise import maximum, where
 
+__all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
+
 
 def length(x: Tensor, p: float, dim, keepdim: bool = False) -> Tensor:
     """The p-norm over axis dim. Its gradient at 0 is 0."""
@@ -14,12 +16,16 @@ def length(x: Tensor, p: float, dim, keepdim: bool = False) -> Tensor:
         zero = squares.detach() == 0.0
         return where(zero, 0.0, where(zero, 1.0, squares).sqrt())
     if p == 0:
-        return (x.detach() != 0.0).float().sum(dim, keepdim)
+        return x.sign().abs().sum(dim, keepdim)
     size = x.abs()
     if p == 1:
         return size.sum(dim, keepdim)
     if p == float("inf"):
         return size.amax(dim, keepdim)
+    if p == float("-inf"):
+        return size.amin(dim, keepdim)
+    if p < 0:
+        return (size ** float(p)).sum(dim, keepdim) ** (1.0 / p)
     zero = size.detach() == 0.0
     total = where(zero, 0.0, where(zero, 1.0, size) ** float(p)).sum(dim, keepdim)
     zero = total.detach() == 0.0
@@ -29,7 +35,7 @@ def length(x: Tensor, p: float, dim, keepdim: bool = False) -> Tensor:
 def _p(p, what: str) -> float:
     if not isinstance(p, (int, float)):
         raise TypeError(f"{what}: p must be a number, got {p!r}")
-    if not p >= 0:
+    if not p >= 0 and what in ("cdist", "pdist"):
         raise RuntimeError(f"{what}: p must not be negative, got {p}")
     return float(p)
 

@@ -8,6 +8,8 @@ from pyengine.ops._method import tensor_only
 from pyengine.ops.diagonals import diagonal
 from pyengine.ops.products import _product
 
+__all__ = ["einsum"]
+
 # subscripts within are integers: letters, and -1, -2, ... for the axes of "...", counted from the right
 
 

@@ -7,6 +7,8 @@ from pyengine.ops._method import method, rule, tensor_only
 from pyengine.ops.elementwise import where as _choose
 from pyengine.ops.fallback import _index, _index_add
 
+__all__ = ["argwhere", "gather", "index_select", "masked_fill", "masked_scatter", "masked_select", "nonzero", "take", "take_along_dim", "where"]
+
 INDEX_TYPES = ("int64", "int32", "int16", "int8", "uint8")
 
 
@@ -51,7 +53,7 @@ def grid_index(x: Tensor, dim: int, index: Tensor, what: str) -> tuple:
         raise RuntimeError(f"{what}: index of shape {index.shape} exceeds shape {x.shape} beside axis {axis}")
     in_range(array, x.shape[axis] if x.ndim else 1, what)
     if x.ndim == 0:
-        return (array,)
+        return (array.reshape(-1),)
     array = array.reshape(array.shape or (1,))
     places = list(numpy.ogrid[tuple(slice(0, n) for n in array.shape)])
     places[axis] = array
@@ -65,9 +67,10 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     >>> gather(pe.tensor([[1, 2], [3, 4]]), 1, pe.tensor([[0, 0], [1, 0]])).tolist()
     [[1, 1], [4, 3]]
     """
+    if tensor_only(index, "gather", "index").numel() == 0:
+        axis_of(input, dim, "gather")
+        return _index(_core.reshape(input, (input.numel(),)), (index.long().numpy(),))
     at = grid_index(tensor_only(input, "gather"), dim, index, "gather")
-    if index.numel() == 0:
-        return _core.full(index.shape, 0, input.dtype)
     source = input if input.ndim else _core.reshape(input, (1,))
     return _core.reshape(_index(source, at), index.shape)
 
@@ -116,11 +119,18 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     common = list(broadcast_shapes(ours, theirs))
     common[axis] = input.shape[axis]
     source = _core.expand(input, common)
-    common[axis] = indices.shape[axis]
-    return gather(source, axis, _core.expand(indices, common))
+    length, common[axis] = input.shape[axis], indices.shape[axis]
+    in_range(indices.numpy(), length, "take_along_dim", RuntimeError, -length)
+    return gather(source, axis, _core.expand(_wrapped(indices, length), common))
 
 
 _core.add_method("take_along_dim", take_along_dim)
+
+
+def _wrapped(indices: Tensor, length: int) -> Tensor:
+    """Negative indices counted from the end."""
+    array = indices.numpy()
+    return _core.from_numpy(array + length * (array < 0)) if (array < 0).any() else indices
 
 
 def _mask(mask, what: str) -> Tensor:

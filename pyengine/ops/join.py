@@ -6,6 +6,8 @@ from pyengine.ops._arguments import integers, several, tensors_only
 from pyengine.ops._method import method, sizes, tensor_only
 from pyengine.ops.shape import cat
 
+__all__ = ["atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "cartesian_prod", "column_stack", "concat", "concatenate", "dstack", "hstack", "meshgrid", "ravel", "row_stack", "vstack"]
+
 
 def concat(tensors, dim: int = 0) -> Tensor:
     """`cat`."""
@@ -141,7 +143,7 @@ def meshgrid(*tensors, indexing: str = "ij") -> tuple[Tensor, ...]:
         for i, x in enumerate(vectors)
     ]
     if swap:
-        grids = [_core.transpose(x, 0, 1) for x in [grids[1], grids[0], *grids[2:]]]
+        grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 
 
@@ -168,27 +170,3 @@ def block_diag(*tensors) -> Tensor:
         rows.append(pad(x, (left, width - left - x.shape[1])))
         left += x.shape[1]
     return cat(rows, 0)
-
-
-__all__ = [
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
-    "block_diag",
-    "broadcast_shapes",
-    "broadcast_tensors",
-    "broadcast_to",
-    "cartesian_prod",
-    "column_stack",
-    "concat",
-    "concatenate",
-    "dstack",
-    "expand_as",
-    "hstack",
-    "meshgrid",
-    "ravel",
-    "reshape_as",
-    "row_stack",
-    "view_as",
-    "vstack",
-]

@@ -5,6 +5,8 @@ from pyengine._core import Tensor, dtype
 from pyengine.ops._arguments import integer
 from pyengine.ops._method import method, sizes, tensor_only
 
+__all__ = ["empty_like", "full_like", "linspace", "logspace"]
+
 
 def _steps(start, end, steps: int, what: str):
     import numpy

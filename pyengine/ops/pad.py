@@ -14,11 +14,16 @@ def placed(x: Tensor, shape: tuple, index: tuple, value=0) -> Tensor:
     return _core.record(out, "scatter_slice", (x,), (), index)
 
 
+def _cut(x: Tensor, widths: list) -> tuple:
+    """What negative widths leave of x."""
+    return tuple(slice(max(-a, 0), max(n - max(-b, 0), 0)) for n, (a, b) in zip(x.shape, widths, strict=True))
+
+
 def _constant(x: Tensor, widths: list, value) -> Tensor:
     shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
     if min(shape, default=0) < 0:
         raise RuntimeError(f"pad: widths {widths} leave less than nothing of shape {x.shape}")
-    cut = tuple(slice(max(-a, 0), max(n - max(-b, 0), 0)) for n, (a, b) in zip(x.shape, widths, strict=True))
+    cut = _cut(x, widths)
     at = tuple(slice(max(a, 0), n - max(b, 0)) for n, (a, b) in zip(shape, widths, strict=True))
     return placed(x[cut] if x.ndim else x, shape, at, value)
 
@@ -87,8 +92,11 @@ def pad(input: Tensor, pad, mode: str = "constant", value: float | None = None) 
         raise ValueError(f"pad: mode {mode!r} takes no value, got {value!r}")
     if not len(flat) // 2 < input.ndim <= len(flat) // 2 + 2 or len(flat) > 6:
         raise NotImplementedError(f"pad: {mode} of {len(flat) // 2} axes of a tensor of shape {input.shape}")
-    for axis, (a, b) in enumerate(widths):  # negative widths last: the border comes from the whole
-        if a or b:
+    if mode == "circular":  # what is cut does not come round
+        input = input[_cut(input, widths)]
+    for axis, (a, b) in enumerate(widths):
+        if a > 0 or b > 0:
             input = _MODES[mode](input, axis, a, b)
-    cut = tuple(slice(max(-a, 0), max(n - max(-b, 0), 0)) for n, (a, b) in zip(input.shape, widths, strict=True))
-    return input[cut] if any(a < 0 or b < 0 for a, b in widths) else input
+    if mode == "circular" or not any(a < 0 or b < 0 for a, b in widths):
+        return input
+    return input[_cut(input, widths)]

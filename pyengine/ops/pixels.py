@@ -5,6 +5,8 @@ from pyengine._core import Tensor
 from pyengine.ops._arguments import integer
 from pyengine.ops._method import tensor_only
 
+__all__ = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]
+
 
 def _factor(x: Tensor, factor, what: str, name: str) -> int:
     if tensor_only(x, what, "input").ndim < 3:
@@ -44,11 +46,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of axis 1, read group by group, dealt out in turn. (Zhang et al., 2018)"""
     groups = _factor(input, groups, "channel_shuffle", "groups")
-    n, c, *rest = input.shape
+    n, c = input.shape[:2]
     if c % groups:
         raise RuntimeError(f"channel_shuffle: {c} channels of shape {input.shape} are no multiple of {groups}")
     x = _core.transpose(_core.reshape(input, (n, groups, c // groups, input[0, 0].numel() if n and c else 0)), 1, 2)
     return _core.reshape(x, input.shape)
-
-
-__all__ = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]

@@ -1,13 +1,12 @@
 """Products by name: each is `matmul` with its operands' axes checked and arranged."""
 
-from itertools import pairwise
-
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._arguments import axis_of, integer, integers, tensors_only
+from pyengine.ops._arguments import axis_of, integer, integers
 from pyengine.ops._method import method, tensor_only
-from pyengine.ops.create import eye
 from pyengine.ops.product import matmul
+
+__all__ = ["addbmm", "addmv", "addr", "bilinear", "bmm", "cross", "dot", "ger", "inner", "kron", "mm", "mv", "outer", "tensordot", "vdot"]
 
 
 def _need(what: str, **operands) -> None:
@@ -124,8 +123,8 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta=1, alpha=1) -> Tenso
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta=1, alpha=1) -> Tensor:
     """beta input + alpha times the sum of the products of two batches of matrices: one long product."""
     _need("addbmm", batch1=(batch1, 3), batch2=(batch2, 3))
-    (b, m, k), (c, l, n) = batch1.shape, batch2.shape
-    if b != c or k != l:
+    (b, m, k), (c, rows, n) = batch1.shape, batch2.shape
+    if b != c or k != rows:
         raise RuntimeError(f"addbmm: shapes {batch1.shape} and {batch2.shape} do not fit")
     left = _core.reshape(_core.permute(batch1, (1, 0, 2)), (m, b * k))
     return _blend(input, _product(left, _core.reshape(batch2, (b * k, n)), "addbmm"), beta, alpha, "addbmm")
@@ -205,74 +204,6 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else result + bias
 
 
-def multi_dot(tensors) -> Tensor:
-    """The product of several matrices, in the order of fewest multiplications; the first and the last may be vectors.
-    (Cormen, Leiserson, Rivest and Stein, Introduction to Algorithms, section 15.2)"""
-    parts = tensors_only(tensors, "multi_dot")
-    if len(parts) < 2:
-        raise RuntimeError(f"multi_dot: at least two tensors are needed, got {len(parts)}")
-    first, last = parts[0].ndim == 1, parts[-1].ndim == 1
-    parts[0] = _core.reshape(parts[0], (1, -1)) if first else parts[0]
-    parts[-1] = _core.reshape(parts[-1], (-1, 1)) if last else parts[-1]
-    _need("multi_dot", **{f"tensor {i}": (x, 2) for i, x in enumerate(parts)})
-    for a, b in pairwise(parts):
-        if a.shape[1] != b.shape[0]:
-            raise RuntimeError(f"multi_dot: shapes {a.shape} and {b.shape} do not fit")
-    sizes = [parts[0].shape[0], *[x.shape[1] for x in parts]]
-    out = _chain(parts, _best_cuts(sizes), 0, len(parts) - 1)
-    return _core.reshape(out, (() if first else out.shape[:1]) + (() if last else out.shape[1:]))
-
-
-def _best_cuts(sizes: list[int]) -> dict:
-    """Where to split the product of matrices i .. j so that the fewest multiplications are needed."""
-    n = len(sizes) - 1
-    cost, cuts = {(i, i): 0 for i in range(n)}, {}
-    for span in range(1, n):
-        for i in range(n - span):
-            j = i + span
-            cost[i, j], cuts[i, j] = min(
-                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
-            )
-    return cuts
-
-
-def _chain(parts: list[Tensor], cuts: dict, i: int, j: int) -> Tensor:
-    if i == j:
-        return parts[i]
-    k = cuts[i, j]
-    return _product(_chain(parts, cuts, i, k), _chain(parts, cuts, k + 1, j), "multi_dot")
-
-
-def chain_matmul(*matrices) -> Tensor:
-    """`multi_dot` of matrices."""
-    parts = tensors_only(
-        matrices[0] if len(matrices) == 1 and isinstance(matrices[0], list) else matrices, "chain_matmul"
-    )
-    if any(x.ndim != 2 for x in parts):
-        raise RuntimeError(f"chain_matmul: matrices are needed, got shapes {[x.shape for x in parts]}")
-    return parts[0] if len(parts) == 1 else multi_dot(parts)
-
-
-@method
-def matrix_power(input: Tensor, n: int) -> Tensor:
-    """Square matrices times themselves n times, by squaring; n = 0 gives the identity. Negative n is not offered."""
-    power = integer(n, "matrix_power", "n")
-    if tensor_only(input, "matrix_power").ndim < 2 or input.shape[-1] != input.shape[-2]:
-        raise RuntimeError(f"matrix_power: square matrices are needed, got shape {input.shape}")
-    if power < 0:
-        raise NotImplementedError(f"matrix_power: negative powers need an inverse, got n = {power}")
-    if power == 0:
-        return _core.copy(_core.expand(eye(input.shape[-1], dtype=input.dtype), input.shape))
-    out = None
-    while True:
-        if power & 1:
-            out = input if out is None else _product(out, input, "matrix_power")
-        power >>= 1
-        if not power:
-            return _core.copy(out) if out is input else out
-        input = _product(input, input, "matrix_power")
-
-
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product of vectors of three along axis dim (None: the first axis of size 3)."""
     from pyengine.ops.join import broadcast_tensors
@@ -293,3 +224,11 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
 
 
 _core.add_method("cross", cross)
+
+
+def vecdot(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The sums of the products along axis dim; the other axes broadcast."""
+    product = tensor_only(input, "vecdot") * tensor_only(other, "vecdot", "other")
+    if input.ndim == 0 or other.ndim == 0 or input.shape[dim] != other.shape[dim]:
+        raise RuntimeError(f"vecdot: shapes {input.shape} and {other.shape} differ along axis {dim}")
+    return product.sum(dim)

@@ -6,6 +6,8 @@ from pyengine.ops._arguments import integer, integers
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.random import rand, randn
 
+__all__ = ["bernoulli", "multinomial", "normal", "rand_like", "randint", "randint_like", "randn_like"]
+
 
 def _float(kind, what: str):
     if not _core.empty((0,), kind).is_floating_point():

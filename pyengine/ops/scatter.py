@@ -8,6 +8,8 @@ from pyengine.ops.elementwise import where
 from pyengine.ops.fallback import _index
 from pyengine.ops.gather import gather, grid_index, in_range, index_array, index_sum, put
 
+__all__ = ["index_add", "index_copy", "index_fill", "index_put", "scatter", "scatter_add", "scatter_reduce", "select_scatter"]
+
 
 def _pair(input: Tensor, src: Tensor, what: str, name: str = "src") -> None:
     tensor_only(input, what)
@@ -202,7 +204,11 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 @method
 def index_fill(input: Tensor, dim: int, index: Tensor, value) -> Tensor:
     """x with one value at the indices of a vector along axis dim."""
-    _, at = _vector_index(input, dim, index, "index_fill")
+    import numpy
+
+    axis, at = _vector_index(input, dim, index, "index_fill")
+    # each place once, so that the value's gradient counts it once
+    at = along(axis, numpy.unique(at[axis] % (input.shape[axis] if input.ndim else 1)))
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(f"index_fill: value must be one number, got shape {value.shape}")
@@ -239,7 +245,3 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
 
 
 _core.add_method("select_scatter", select_scatter)
-__all__ = [
-    "gather", "index_add", "index_copy", "index_fill", "index_put", "scatter", "scatter_add", "scatter_reduce",
-    "select_scatter",
-]  # fmt: skip

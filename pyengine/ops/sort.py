@@ -5,8 +5,10 @@ from collections import namedtuple
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import axis_of, integer
-from pyengine.ops._method import method, tensor_only
+from pyengine.ops._method import method
 from pyengine.ops.gather import gather
+
+__all__ = ["argsort", "kthvalue", "msort", "sort", "topk"]
 
 Sorted = namedtuple("Sorted", ["values", "indices"])
 

@@ -7,6 +7,8 @@ from pyengine._core import Tensor
 from pyengine.ops._arguments import along, axis_of, integer, integers
 from pyengine.ops._method import method, tensor_only
 
+__all__ = ["chunk", "dsplit", "hsplit", "narrow", "select", "split", "tensor_split", "unbind", "unflatten", "vsplit"]
+
 
 def _pieces(x: Tensor, axis: int, bounds: list[int]) -> tuple[Tensor, ...]:
     """x between each two neighbours of bounds along axis."""
@@ -152,17 +154,3 @@ def unflatten(input: Tensor, dim: int, sizes) -> Tensor:
         raise RuntimeError(f"unflatten: sizes {sizes} do not multiply to axis {axis} of shape {input.shape}")
     sizes = tuple(length // known if n == -1 else n for n in sizes)
     return _core.reshape(input, (*input.shape[:axis], *sizes, *input.shape[axis + 1 :]))
-
-
-__all__ = [
-    "chunk",
-    "dsplit",
-    "hsplit",
-    "narrow",
-    "select",
-    "split",
-    "tensor_split",
-    "unbind",
-    "unflatten",
-    "vsplit",
-]

@@ -5,9 +5,12 @@ from itertools import product as _product
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import along, axis_of, integer, integers
-from pyengine.ops._method import rule, tensor_only
+from pyengine.ops._method import method, rule, tensor_only
+from pyengine.ops.fallback import _index
 from pyengine.ops.pad import pad
 from pyengine.ops.shape import stack
+
+__all__ = ["as_strided"]
 
 
 def sliding(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
@@ -30,6 +33,26 @@ def sliding(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 _core.add_method("unfold", sliding)
+
+
+@method
+def as_strided(input: Tensor, size, stride, storage_offset: int | None = None) -> Tensor:
+    """out[i, j, ...] = flat[storage_offset + i stride[0] + j stride[1] ...] with x's elements row by row as flat: a
+    copy, where torch gives a view. RuntimeError where that leaves x's elements."""
+    import numpy
+
+    shape, steps = integers(size, "as_strided", "size"), integers(stride, "as_strided", "stride")
+    first = integer(storage_offset or 0, "as_strided", "storage_offset")
+    if len(shape) != len(steps) or min((*shape, *steps, first), default=0) < 0:
+        raise RuntimeError(f"as_strided: size {shape} and stride {steps} must be as long and not negative")
+    count = tensor_only(input, "as_strided").numel()
+    if 0 not in shape and first + sum((n - 1) * s for n, s in zip(shape, steps, strict=True)) >= count:
+        raise RuntimeError(f"as_strided: size {shape}, stride {steps} and offset {first} leave shape {input.shape}")
+    _core.empty(shape)  # refuses sizes that do not fit
+    at = numpy.full((1,) * len(shape), first, numpy.int64)
+    for axis, (n, s) in enumerate(zip(shape, steps, strict=True)):
+        at = at + (numpy.arange(n) * s).reshape([n if i == axis else 1 for i in range(len(shape))])
+    return _index(_core.reshape(input, (count,)), (at,))
 
 
 def _pair(value, what: str, name: str) -> tuple[int, int]:

@@ -2,6 +2,9 @@
 
 from pyengine import ops
 from pyengine.ops import (
+    bilinear,
+    channel_shuffle,
+    cosine_similarity,
     cross_entropy,
     dropout,
     elu,
@@ -12,6 +15,10 @@ from pyengine.ops import (
     log_softmax,
     logsigmoid,
     mse_loss,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
     relu,
     sigmoid,
     silu,
@@ -53,7 +60,18 @@ __all__ = [
     "tanh",
 ]
 __all__ += ["bilinear", "channel_shuffle", "cosine_similarity", "pairwise_distance", "pdist", "pixel_shuffle"]
-__all__ += ["fold", "interpolate", "normalize", "one_hot", "pad", "pixel_unshuffle", "unfold", "upsample"]
+__all__ += [
+    "fold",
+    "interpolate",
+    "normalize",
+    "one_hot",
+    "pad",
+    "pixel_unshuffle",
+    "unfold",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
+]
 
 
 def gelu(input, approximate="none"):

@@ -6,7 +6,19 @@ from pyengine.ops._arguments import along, axes_of, axis_of, integer, integers
 from pyengine.ops._method import method, sizes, tensor_only
 from pyengine.ops.shape import cat
 
-__all__ = ["flip", "fliplr", "flipud", "moveaxis", "movedim", "repeat_interleave", "roll", "rot90", "swapaxes", "swapdims", "tile"]
+__all__ = [
+    "flip",
+    "fliplr",
+    "flipud",
+    "moveaxis",
+    "movedim",
+    "repeat_interleave",
+    "roll",
+    "rot90",
+    "swapaxes",
+    "swapdims",
+    "tile",
+]
 
 _BACKWARDS = slice(None, None, -1)
 

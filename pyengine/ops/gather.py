@@ -7,7 +7,18 @@ from pyengine.ops._method import method, rule, tensor_only
 from pyengine.ops.elementwise import where as _choose
 from pyengine.ops.fallback import _index, _index_add
 
-__all__ = ["argwhere", "gather", "index_select", "masked_fill", "masked_scatter", "masked_select", "nonzero", "take", "take_along_dim", "where"]
+__all__ = [
+    "argwhere",
+    "gather",
+    "index_select",
+    "masked_fill",
+    "masked_scatter",
+    "masked_select",
+    "nonzero",
+    "take",
+    "take_along_dim",
+    "where",
+]
 
 INDEX_TYPES = ("int64", "int32", "int16", "int8", "uint8")
 

@@ -6,7 +6,25 @@ from pyengine.ops._arguments import integers, several, tensors_only
 from pyengine.ops._method import method, sizes, tensor_only
 from pyengine.ops.shape import cat
 
-__all__ = ["atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "cartesian_prod", "column_stack", "concat", "concatenate", "dstack", "hstack", "meshgrid", "ravel", "row_stack", "vstack"]
+__all__ = [
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "block_diag",
+    "broadcast_shapes",
+    "broadcast_tensors",
+    "broadcast_to",
+    "cartesian_prod",
+    "column_stack",
+    "concat",
+    "concatenate",
+    "dstack",
+    "hstack",
+    "meshgrid",
+    "ravel",
+    "row_stack",
+    "vstack",
+]
 
 
 def concat(tensors, dim: int = 0) -> Tensor:

@@ -6,7 +6,23 @@ from pyengine.ops._arguments import axis_of, integer, integers
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.product import matmul
 
-__all__ = ["addbmm", "addmv", "addr", "bilinear", "bmm", "cross", "dot", "ger", "inner", "kron", "mm", "mv", "outer", "tensordot", "vdot"]
+__all__ = [
+    "addbmm",
+    "addmv",
+    "addr",
+    "bilinear",
+    "bmm",
+    "cross",
+    "dot",
+    "ger",
+    "inner",
+    "kron",
+    "mm",
+    "mv",
+    "outer",
+    "tensordot",
+    "vdot",
+]
 
 
 def _need(what: str, **operands) -> None:

@@ -6,9 +6,18 @@ from pyengine.ops._arguments import along, axis_of
 from pyengine.ops._method import method, rule, tensor_only
 from pyengine.ops.elementwise import where
 from pyengine.ops.fallback import _index
-from pyengine.ops.gather import gather, grid_index, in_range, index_array, index_sum, put
+from pyengine.ops.gather import grid_index, in_range, index_array, index_sum, put
 
-__all__ = ["index_add", "index_copy", "index_fill", "index_put", "scatter", "scatter_add", "scatter_reduce", "select_scatter"]
+__all__ = [
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "select_scatter",
+]
 
 
 def _pair(input: Tensor, src: Tensor, what: str, name: str = "src") -> None:

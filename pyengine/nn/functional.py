@@ -30,6 +30,7 @@ from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
 from pyengine.ops import bilinear, channel_shuffle, cosine_similarity, pairwise_distance, pdist, pixel_shuffle, pixel_unshuffle
 from pyengine.ops.counting import one_hot
 from pyengine.ops.distance import normalize
+from pyengine.ops.grid import affine_grid, grid_sample
 from pyengine.ops.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from pyengine.ops.pad import pad
 from pyengine.ops.windows import fold, unfold
@@ -59,6 +60,7 @@ __all__ = [
     "softplus",
     "tanh",
 ]
+__all__ += ["affine_grid", "grid_sample"]
 __all__ += ["bilinear", "channel_shuffle", "cosine_similarity", "pairwise_distance", "pdist", "pixel_shuffle"]
 __all__ += [
     "fold",

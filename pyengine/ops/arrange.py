@@ -26,10 +26,10 @@ _BACKWARDS = slice(None, None, -1)
 @method
 def flip(input: Tensor, *axes, dims=None) -> Tensor:
     """A copy of x with the order along axes reversed: flip(x, 0, 1), flip(x, (0, 1)) or flip(x, dims=(0, 1))."""
-    axes = axes_of(input, sizes(axes) if dims is None else dims, "flip")
+    named = axes_of(input, sizes(axes) if dims is None else dims, "flip")
     if input.ndim == 0:
         return _core.copy(input)
-    index = tuple(_BACKWARDS if i in axes else slice(None) for i in range(input.ndim))
+    index = tuple(_BACKWARDS if i in named else slice(None) for i in range(input.ndim))
     return _core.copy(input[index])
 
 

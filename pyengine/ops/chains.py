@@ -96,10 +96,11 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     if power == 0:  # x takes part with a gradient of 0
         return where(_core.full(input.shape, True), eye(input.shape[-1], dtype=input.dtype), input)
     out = None
-    while True:
-        if power & 1:
+    for bit in reversed(f"{power:b}"):
+        if bit == "1":
             out = input if out is None else _product(out, input, "matrix_power")
+        if power > 1:
+            input = _product(input, input, "matrix_power")
         power >>= 1
-        if not power:
-            return _core.copy(out) if out is input else out
-        input = _product(input, input, "matrix_power")
+    assert out is not None
+    return out

@@ -1,5 +1,7 @@
 """Values as keys: unique, bincount, searchsorted, histograms, one_hot. By NumPy; nothing here has a gradient."""
 
+from typing import Literal
+
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import axis_of, integer
@@ -137,7 +139,7 @@ def searchsorted(
         if order.size and not (order.min() >= 0 and order.max() < keys.shape[-1]):
             raise RuntimeError("searchsorted: sorter has an index out of range")
         keys = numpy.take_along_axis(keys, order, -1)
-    where = "right" if right or side == "right" else "left"
+    where: Literal["left", "right"] = "right" if right or side == "right" else "left"
     if keys.ndim == 1:
         found = numpy.searchsorted(keys, values, side=where)
     else:

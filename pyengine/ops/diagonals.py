@@ -98,7 +98,7 @@ def _matrix(x: Tensor, what: str) -> None:
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """x with 0 below a diagonal of the last two axes."""
     _matrix(input, "triu")
-    keep = _above(*input.shape[-2:], integer(diagonal, "triu", "diagonal"))
+    keep = _above(input.shape[-2], input.shape[-1], integer(diagonal, "triu", "diagonal"))
     return where(keep, input, _core.full((), 0, input.dtype))
 
 
@@ -106,7 +106,7 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """x with 0 above a diagonal of the last two axes."""
     _matrix(input, "tril")
-    drop = _above(*input.shape[-2:], integer(diagonal, "tril", "diagonal") + 1)
+    drop = _above(input.shape[-2], input.shape[-1], integer(diagonal, "tril", "diagonal") + 1)
     return where(drop, _core.full((), 0, input.dtype), input)
 
 

@@ -122,7 +122,7 @@ def _contract(x: Tensor, a: list, y: Tensor, b: list, keep: set) -> tuple[Tensor
     return _core.reshape(out, [length[s] for s in term]), term
 
 
-def _sublists(first: Tensor, rest: tuple) -> tuple[str, list[Tensor]]:
+def _sublists(first: Tensor, rest: tuple) -> tuple[str, tuple]:
     """einsum(x, [0, 1], y, [1, 2], [0, 2]) as an equation."""
     parts = [first, *rest]
 
@@ -132,7 +132,7 @@ def _sublists(first: Tensor, rest: tuple) -> tuple[str, list[Tensor]]:
         return "".join("..." if n is Ellipsis else chr(97 + n) if n < 26 else chr(39 + n) for n in numbers)
 
     equation = ",".join(text(numbers) for numbers in parts[1::2][: len(parts) // 2])
-    return equation + ("->" + text(parts[-1]) if len(parts) % 2 else ""), parts[: len(parts) // 2 * 2 : 2]
+    return equation + ("->" + text(parts[-1]) if len(parts) % 2 else ""), tuple(parts[: len(parts) // 2 * 2 : 2])
 
 
 def einsum(equation: str, *operands) -> Tensor:
@@ -147,7 +147,7 @@ def einsum(equation: str, *operands) -> Tensor:
     if isinstance(equation, Tensor):
         equation, operands = _sublists(equation, operands)
     elif len(operands) == 1 and isinstance(operands[0], (tuple, list)):
-        operands = operands[0]
+        operands = tuple(operands[0])
     if not isinstance(equation, str):
         raise TypeError(f"einsum: the equation must be text, got {type(equation).__name__}")
     tensors = [tensor_only(x, "einsum", "every operand") for x in operands]

@@ -233,7 +233,7 @@ def index_put(input: Tensor, indices, values: Tensor, accumulate: bool = False) 
     if not isinstance(indices, (tuple, list)):
         raise TypeError(f"index_put: indices must be a tuple of Tensors, got {type(indices).__name__}")
     at = tuple(slice(None) if i is None else tensor_only(i, "index_put", "indices").numpy() for i in indices)
-    if any(getattr(i, "dtype", None) is not None and i.dtype.kind not in "iub" for i in at):
+    if any(getattr(getattr(i, "dtype", None), "kind", "i") not in "iub" for i in at):
         raise IndexError("index_put: indices must be integers or bool")
     if not accumulate:
         return put(input, at, values)

@@ -17,6 +17,7 @@ def axes_of(x: Tensor, dims, what: str) -> list[int]:
     """Several axes, each named once; RuntimeError where one is named twice."""
     if not isinstance(dims, (tuple, list)):
         dims = (dims,)
+    tensor_only(x, what)
     axes = [axis_of(x, d, what) for d in dims]
     if len(set(axes)) != len(axes):
         raise RuntimeError(f"{what}: axes {tuple(dims)} name one twice in shape {x.shape}")

@@ -113,10 +113,8 @@ def _cubic_taps(x: Tensor, hold) -> list:
     part = x - floor
     for k in range(-1, 3):
         t = (part - float(k)).abs()
-        if k in (0, 1):
-            weight = ((a + 2) * t - (a + 3)) * t * t + 1.0
-        else:
-            weight = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+        near, far = ((a + 2) * t - (a + 3)) * t * t + 1.0, ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+        weight = near if k in (0, 1) else far
         taps.append((hold(floor + float(k)).numpy(), weight))
     return taps
 

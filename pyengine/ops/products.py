@@ -100,7 +100,8 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 @method
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of two vectors' elements: (n), (m) -> (n, m)."""
-    if tensor_only(input, "outer").ndim != 1 or tensor_only(vec2, "outer", "vec2").ndim != 1:
+    tensor_only(vec2, "outer", "vec2")
+    if tensor_only(input, "outer").ndim != 1 or vec2.ndim != 1:
         raise RuntimeError(f"outer: vectors are needed, got shapes {input.shape} and {vec2.shape}")
     return _core.reshape(input, (input.numel(), 1)) * vec2
 

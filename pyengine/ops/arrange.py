@@ -67,6 +67,8 @@ def roll(input: Tensor, shifts, dims=None) -> Tensor:
     dims = dims if isinstance(dims, (tuple, list)) else (dims,)
     if len(dims) != len(shifts):
         raise RuntimeError(f"roll: {len(shifts)} shifts for {len(dims)} dims")
+    if input.ndim == 0:
+        raise IndexError(f"roll: dims {tuple(dims)} of a tensor without axes")
     for shift, dim in zip(shifts, dims, strict=True):
         input = _rolled(input, shift, axis_of(input, dim, "roll"))
     return input

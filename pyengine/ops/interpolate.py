@@ -22,10 +22,9 @@ def _cubic(t: float, a: float) -> float:
     return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a if t < 2 else 0.0
 
 
-def _smooth(row, place: float, n: int, scale: float, kind: str) -> None:
+def _smooth(row, middle: float, n: int, scale: float, kind: str) -> None:
     """Weights of an antialiased filter, as wide as `scale` source elements."""
     reach, wide = (2.0 if kind == "bicubic" else 1.0), max(scale, 1.0)
-    middle = place + 0.5
     first, last = max(int(middle - reach * wide + 0.5), 0), min(int(middle + reach * wide + 0.5), n)
     taps = [(j + 0.5 - middle) / wide for j in range(first, last)]
     weights = [_cubic(t, -0.5) if kind == "bicubic" else max(1 - abs(t), 0.0) for t in taps]
@@ -51,7 +50,7 @@ def _weights(n: int, out: int, mode: str, align: bool, factor: float | None, ant
             at = (numpy.float32(i) + numpy.float32(0.5 if mode == "nearest-exact" else 0)) * step
             row[min(int(numpy.floor(at)), n - 1)] = 1
         elif antialias:
-            _smooth(row, place, n, scale, mode)
+            _smooth(row, (i + 0.5) * scale, n, scale, mode)
         elif mode == "bicubic":
             first = floor(place)
             for j in range(first - 1, first + 3):

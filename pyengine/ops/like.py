@@ -11,6 +11,9 @@ __all__ = ["empty_like", "full_like", "linspace", "logspace"]
 def _steps(start, end, steps: int, what: str):
     import numpy
 
+    for name, value in (("start", start), ("end", end)):
+        if isinstance(value, Tensor) and value.ndim:
+            raise RuntimeError(f"{what}: {name} must be one number, got shape {value.shape}")
     steps = integer(steps, what, "steps")
     if steps < 0:
         raise RuntimeError(f"{what}: steps must not be negative, got {steps}")

@@ -126,6 +126,7 @@ def cat(tensors, dim: int = 0) -> Tensor:
     tensors = tuple(tensor_only(x, "cat") for x in tensors)
     if not tensors:
         raise ValueError("cat: at least one tensor is needed")
+    tensors = tuple(x for x in tensors if x.shape != (0,)) or tensors[:1]  # a vector of nothing fits anywhere
     first = tensors[0]
     axis = _axis(first, dim, "cat")
     for x in tensors:

@@ -1,6 +1,7 @@
 """Images in other sizes: along each axis one product with a small matrix of weights, so that gradients are its
 transpose. A NaN or inf spreads along the axes of its image."""
 
+from functools import lru_cache
 from math import floor
 
 from pyengine import _core
@@ -33,8 +34,9 @@ def _smooth(row, middle: float, n: int, scale: float, kind: str) -> None:
         row[j] += w / total
 
 
+@lru_cache(maxsize=32)
 def _weights(n: int, out: int, mode: str, align: bool, factor: float | None, antialias: bool) -> Tensor:
-    """The matrix (out, n) that makes n elements out of them."""
+    """The matrix (out, n) that makes `out` elements of n."""
     import numpy
 
     matrix = numpy.zeros((out, n), numpy.float64)
@@ -48,7 +50,7 @@ def _weights(n: int, out: int, mode: str, align: bool, factor: float | None, ant
             # the index is found in float32, as torch finds it
             step = numpy.float32(scale)
             at = (numpy.float32(i) + numpy.float32(0.5 if mode == "nearest-exact" else 0)) * step
-            row[min(int(numpy.floor(at)), n - 1)] = 1
+            row[min(int(at), n - 1)] = 1
         elif antialias:
             _smooth(row, (i + 0.5) * scale, n, scale, mode)
         elif mode == "bicubic":

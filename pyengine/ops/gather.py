@@ -223,14 +223,6 @@ def where(condition: Tensor, a=None, b=None):
     return _choose(condition, a, b)
 
 
-def _where_method(self: Tensor, condition: Tensor, other) -> Tensor:
-    """x where condition is true, else other."""
-    return _choose(condition, self, other)
-
-
-_core.add_method("where", _where_method)
-
-
 def index_sum(source: Tensor, shape: tuple, index: tuple) -> Tensor:
     """Zeros of `shape` plus source at `index`, in source's dtype."""
     import numpy

@@ -211,6 +211,15 @@ def drawn():
     return [pe.randint(-2, 5, (1000,)), pe.multinomial(weights, 1000, True), pe.rand_like(pe.ones(5))]
 
 
+def test_random_numbers_of_a_type():
+    assert (
+        pe.rand(2, dtype="float64").dtype.name == "float64" and pe.randn(2, dtype="bfloat16").dtype.name == "bfloat16"
+    )
+    assert pe.rand_like(pe.zeros(2), "float64").dtype.name == "float64"
+    with pytest.raises(RuntimeError, match="rand_like: a float dtype"):
+        pe.rand_like(pe.arange(3))
+
+
 def test_random_numbers():
     first, again = drawn(), drawn()
     for a, b in zip(first, again, strict=True):

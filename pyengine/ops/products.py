@@ -90,7 +90,8 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 @method
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sums of products over both last axes: (..., k), (*, k) -> (..., *); a number multiplies."""
-    if tensor_only(input, "inner").ndim == 0 or tensor_only(other, "inner", "other").ndim == 0:
+    tensor_only(other, "inner", "other")
+    if tensor_only(input, "inner").ndim == 0 or other.ndim == 0:
         return input * other
     if input.shape[-1] != other.shape[-1]:
         raise RuntimeError(f"inner: shapes {input.shape} and {other.shape} differ in the last axis")

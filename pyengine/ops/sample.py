@@ -9,7 +9,8 @@ from pyengine.ops.random import rand, randn
 __all__ = ["bernoulli", "multinomial", "normal", "rand_like", "randint", "randint_like", "randn_like"]
 
 
-def _float(kind, what: str):
+def _float(dtype, like: Tensor, what: str):
+    kind = dtype or like.dtype
     if not _core.empty((0,), kind).is_floating_point():
         raise RuntimeError(f"{what}: a float dtype is needed, got {_core.dtype_of(kind).name}")
     return kind
@@ -17,13 +18,13 @@ def _float(kind, what: str):
 
 def rand_like(input: Tensor, dtype: dtype | str | None = None, *, generator: Generator | None = None) -> Tensor:
     """Uniform on [0, 1) in x's shape and dtype."""
-    kind = _float(dtype or tensor_only(input, "rand_like").dtype, "rand_like")
+    kind = _float(dtype, tensor_only(input, "rand_like"), "rand_like")
     return rand(*input.shape, generator=generator).to(kind)
 
 
 def randn_like(input: Tensor, dtype: dtype | str | None = None, *, generator: Generator | None = None) -> Tensor:
     """Normal with mean 0 and standard deviation 1 in x's shape and dtype."""
-    kind = _float(dtype or tensor_only(input, "randn_like").dtype, "randn_like")
+    kind = _float(dtype, tensor_only(input, "randn_like"), "randn_like")
     return randn(*input.shape, generator=generator).to(kind)
 
 

@@ -109,7 +109,7 @@ def _col2im(columns: Tensor, geometry: _Geometry) -> Tensor:
     out = _core.full((n, c, *geometry.image), 0, columns.dtype)
     source = columns.detach()
     for (i, j), window in geometry.positions():
-        out[(slice(None), slice(None), *window)] += source[:, :, i, j]
+        out[(slice(None), slice(None), *window)].add_(source[:, :, i, j])
     return _core.record(out, "col2im", (columns,), (), geometry)
 
 

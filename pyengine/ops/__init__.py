@@ -9,13 +9,16 @@ from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like
 from pyengine.ops.elementwise import *
 from pyengine.ops.functions import *
 from pyengine.ops.pairs import *
+from pyengine.ops.cumulative import cummax, cummin, cumprod, cumsum, diff, logcumsumexp
 from pyengine.ops.diagonals import *
 from pyengine.ops.distance import *
 from pyengine.ops.einsum import *
 from pyengine.ops.elementwise import *
+from pyengine.ops.functions import *
 from pyengine.ops.gather import *
 from pyengine.ops.join import *
 from pyengine.ops.like import *
+from pyengine.ops.pairs import *
 from pyengine.ops.pixels import *
 from pyengine.ops.product import addmm, baddbmm, linear, matmul, pack
 from pyengine.ops.products import *
@@ -24,7 +27,6 @@ from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm
 from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var
 from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
 from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, sum
-from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var
 from pyengine.ops.sample import *
 from pyengine.ops.scatter import *
 from pyengine.ops.shape import (
@@ -40,29 +42,9 @@ from pyengine.ops.shape import (
     view,
 )
 from pyengine.ops.softmax import cross_entropy, l1_loss, log_softmax, mse_loss, softmax
-from pyengine.ops.statistics import *
-from pyengine.ops.arrange import flip, fliplr, flipud, moveaxis, movedim, repeat_interleave, roll, rot90, swapaxes, swapdims, tile
-from pyengine.ops.counting import bincount, bucketize, histc, searchsorted, unique, unique_consecutive
-from pyengine.ops.diagonals import diag, diag_embed, diagflat, diagonal, trace, tril, tril_indices, triu, triu_indices
-from pyengine.ops.distance import cdist, cosine_similarity, pairwise_distance, pdist
-from pyengine.ops.einsum import einsum
-from pyengine.ops.gather import argwhere, gather, index_select, masked_fill, masked_scatter, masked_select, nonzero, take
-from pyengine.ops.gather import take_along_dim, where
-from pyengine.ops.arrange import *
-from pyengine.ops.chains import *
-from pyengine.ops.counting import *
-from pyengine.ops.diagonals import *
-from pyengine.ops.distance import *
-from pyengine.ops.einsum import *
-from pyengine.ops.gather import *
-from pyengine.ops.join import *
-from pyengine.ops.like import *
-from pyengine.ops.pixels import *
-from pyengine.ops.products import *
-from pyengine.ops.sample import *
-from pyengine.ops.scatter import *
 from pyengine.ops.sort import *
 from pyengine.ops.split import *
+from pyengine.ops.statistics import *
 from pyengine.ops.windows import *
 
 __all__ = sorted(  # the functions, not the modules that hold them

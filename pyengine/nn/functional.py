@@ -27,7 +27,6 @@ from pyengine.ops import (
 )
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
 from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
-from pyengine.ops import bilinear, channel_shuffle, cosine_similarity, pairwise_distance, pdist, pixel_shuffle, pixel_unshuffle
 from pyengine.ops.counting import one_hot
 from pyengine.ops.distance import normalize
 from pyengine.ops.grid import affine_grid, grid_sample

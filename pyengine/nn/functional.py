@@ -26,12 +26,12 @@ from pyengine.ops import (
     tanh,
 )
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
-from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
 from pyengine.ops.counting import one_hot
 from pyengine.ops.distance import normalize
 from pyengine.ops.grid import affine_grid, grid_sample
 from pyengine.ops.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from pyengine.ops.pad import pad
+from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
 from pyengine.ops.windows import fold, unfold
 
 __all__ = [

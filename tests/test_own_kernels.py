@@ -62,3 +62,16 @@ def test_optimizers_and_mse(kind, options, request):
 def test_the_patch_bites(no_numpy_arithmetic):
     with pytest.raises(AssertionError, match="NumPy's arithmetic"):
         pe.tensor([1, 2]) + pe.tensor([3, 4])
+
+
+def test_images_and_products(no_numpy_arithmetic):
+    f = nn.functional
+    x = pe.ones(1, 4, 4, 6, requires_grad=True)
+    results = [f.pad(x, (1, 2, 1, 0), "reflect"), f.pad(x, (1, 2, 0, 1), "circular"), f.unfold(x, 3, padding=1),
+               f.fold(f.unfold(x, 2), (4, 6), 2), f.pixel_shuffle(x, 2), f.channel_shuffle(x, 2), f.normalize(x),
+               f.cosine_similarity(x, x), pe.einsum("bchw,bcxw->chx", x, x), x.tril(), x.flip(3), x.roll(1, 2),
+               x.repeat(2, 1, 1, 1), x.masked_fill(x > 0.5, 0.0), *x.chunk(2, 1)]  # fmt: skip
+    for mode in ("nearest", "nearest-exact", "area", "bilinear", "bicubic"):
+        results.append(f.interpolate(x, (3, 9), mode=mode))
+    pe.cat([r.flatten() for r in results]).sum().backward()
+    assert x.grad is not None

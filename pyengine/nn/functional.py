@@ -2,6 +2,9 @@
 
 from pyengine import ops
 from pyengine.ops import (
+    bilinear,
+    channel_shuffle,
+    cosine_similarity,
     cross_entropy,
     dropout,
     elu,
@@ -12,6 +15,10 @@ from pyengine.ops import (
     log_softmax,
     logsigmoid,
     mse_loss,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
     relu,
     sigmoid,
     silu,
@@ -19,12 +26,18 @@ from pyengine.ops import (
     tanh,
 )
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
+from pyengine.ops.counting import one_hot
+from pyengine.ops.distance import normalize
+from pyengine.ops.grid import affine_grid, grid_sample
+from pyengine.ops.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
+from pyengine.ops.pad import pad
 from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
 from pyengine.ops.attention import *  # noqa: F403
 from pyengine.ops.conv import *  # noqa: F403
 from pyengine.ops.pool import *  # noqa: F403
 from pyengine.ops.pool_adaptive import *  # noqa: F403
 from pyengine.ops.pool_fractional import *  # noqa: F403
+from pyengine.ops.windows import fold, unfold
 
 __all__ = [
     "batch_norm",
@@ -56,6 +69,20 @@ __all__ += ops.conv.__all__
 __all__ += ops.pool.__all__
 __all__ += ops.pool_adaptive.__all__
 __all__ += ops.pool_fractional.__all__
+__all__ += ["affine_grid", "grid_sample"]
+__all__ += ["bilinear", "channel_shuffle", "cosine_similarity", "pairwise_distance", "pdist", "pixel_shuffle"]
+__all__ += [
+    "fold",
+    "interpolate",
+    "normalize",
+    "one_hot",
+    "pad",
+    "pixel_unshuffle",
+    "unfold",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
+]
 
 
 def gelu(input, approximate="none"):

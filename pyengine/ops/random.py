@@ -1,7 +1,7 @@
 """Random numbers: counter-based (Philox-4x32-10; Salmon et al., 2011), the same for any number of threads."""
 
 from pyengine import _core
-from pyengine._core import Generator, Tensor
+from pyengine._core import Generator, Tensor, dtype
 from pyengine.ops._method import method, rule, sizes
 
 
@@ -24,14 +24,20 @@ def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Genera
     return _core.random_(x, "normal", mean, std, generator)
 
 
-def rand(*shape, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
+def rand(
+    *shape, generator: Generator | None = None, dtype: dtype | str | None = None, requires_grad: bool = False
+) -> Tensor:
     """Uniform on [0, 1)."""
-    return uniform_(_core.empty(sizes(shape)), generator=generator).requires_grad_(requires_grad)
+    out = uniform_(_core.empty(sizes(shape)), generator=generator)
+    return (out if dtype is None else out.to(dtype)).requires_grad_(requires_grad)
 
 
-def randn(*shape, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
+def randn(
+    *shape, generator: Generator | None = None, dtype: dtype | str | None = None, requires_grad: bool = False
+) -> Tensor:
     """Normal with mean 0 and standard deviation 1."""
-    return normal_(_core.empty(sizes(shape)), generator=generator).requires_grad_(requires_grad)
+    out = normal_(_core.empty(sizes(shape)), generator=generator)
+    return (out if dtype is None else out.to(dtype)).requires_grad_(requires_grad)
 
 
 def randperm(n: int, *, generator: Generator | None = None) -> Tensor:

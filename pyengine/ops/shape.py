@@ -69,8 +69,13 @@ def _axis(x: Tensor, dim: int, what: str, extra: int = 0) -> int:
 
 
 @method
-def squeeze(x: Tensor, dim: int | None = None) -> Tensor:
-    """x without its axes of size 1, or without axis dim if that has size 1."""
+def squeeze(x: Tensor, dim: int | tuple | None = None) -> Tensor:
+    """x without its axes of size 1, or without the axis dim (or several) if that has size 1."""
+    if isinstance(dim, (tuple, list)):
+        gone = [_axis(x, d, "squeeze") for d in dim]
+        if len(set(gone)) != len(gone):
+            raise RuntimeError(f"squeeze: dims {tuple(dim)} name an axis twice in shape {x.shape}")
+        return _core.view(x, [n for i, n in enumerate(tensor_only(x, "squeeze").shape) if n != 1 or i not in gone])
     if dim is None:
         return _core.view(x, [n for n in tensor_only(x, "squeeze").shape if n != 1])
     axis = _axis(x, dim, "squeeze")
@@ -121,6 +126,7 @@ def cat(tensors, dim: int = 0) -> Tensor:
     tensors = tuple(tensor_only(x, "cat") for x in tensors)
     if not tensors:
         raise ValueError("cat: at least one tensor is needed")
+    tensors = tuple(x for x in tensors if x.shape != (0,)) or tensors[:1]  # a vector of nothing fits anywhere
     first = tensors[0]
     axis = _axis(first, dim, "cat")
     for x in tensors:

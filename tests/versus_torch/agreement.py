@@ -49,6 +49,7 @@ def offered(name):
     special = {
         "__getitem__": lambda x, index: x[index],
         "where": lambda x, condition, other: pe.where(condition, x, other),  # the order of torch's samples
+        "einsum": lambda operands, equation: pe.einsum(equation, *operands),
     }
     if name in special:
         return special[name]

@@ -2,24 +2,29 @@
 
 from pyengine import ops
 from pyengine.ops import (
-    cross_entropy,
-    dropout,
-    elu,
     flatten,
-    l1_loss,
-    leaky_relu,
     linear,
-    log_softmax,
     logsigmoid,
-    mse_loss,
-    relu,
     sigmoid,
-    silu,
-    softmax,
     tanh,
 )
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
 from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
+
+from .formulas import activation as _activation
+from .formulas import classes as _classes
+from .formulas import ctc as _ctc
+from .formulas import drop as _drop
+from .formulas import embedding as _embedding
+from .formulas import margins as _margins
+from .formulas import pairs as _pairs
+from .formulas.activation import *
+from .formulas.classes import *
+from .formulas.ctc import *
+from .formulas.drop import *
+from .formulas.embedding import *
+from .formulas.margins import *
+from .formulas.pairs import *
 
 __all__ = [
     "batch_norm",
@@ -46,6 +51,8 @@ __all__ = [
     "softplus",
     "tanh",
 ]
+__all__ += _activation.__all__ + _classes.__all__ + _ctc.__all__ + _drop.__all__
+__all__ += _embedding.__all__ + _margins.__all__ + _pairs.__all__
 
 
 def gelu(input, approximate="none"):

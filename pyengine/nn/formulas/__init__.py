@@ -1,1 +1,1 @@
-"""What torch.nn.functional holds beside the operations: activations, losses, embeddings, dropouts; one family a file."""
+"""What torch.nn.functional holds beside the operations: a family of formulas in each file."""

@@ -27,7 +27,7 @@ def _check_labels(name: str, input: Tensor, target: Tensor) -> None:
     wanted = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
     if tensor_only(target, name, "target").shape != wanted:
         # torch's types: the batch's size is a ValueError, the other axes' a RuntimeError
-        kind = ValueError if target.ndim == 0 or input.ndim <= 2 or target.shape[:1] != input.shape[:1] else RuntimeError
+        kind = RuntimeError if input.ndim > 2 and target.shape[:1] == input.shape[:1] else ValueError
         raise kind(f"{name}: target of shape {target.shape} does not fit input of shape {input.shape}, "
                    f"expected {wanted}")  # fmt: skip
 

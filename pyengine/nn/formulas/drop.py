@@ -29,9 +29,7 @@ def _channels(x: Tensor) -> tuple:
     return (*x.shape[:2], *[1] * (x.ndim - 2))
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator=None
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator=None) -> Tensor:
     """x / (1-p) with probability 1-p, else 0; x itself when not training. (Srivastava et al., 2014)"""
     _probability("dropout", p)
     tensor_only(input, "dropout", "input")

@@ -146,9 +146,7 @@ def kl_div(
     return loss / float(input.shape[0]) if by_batch and input.ndim and input.shape[0] else loss
 
 
-def soft_margin_loss(
-    input: Tensor, target: Tensor, size_average=None, reduce=None, reduction: str = "mean"
-) -> Tensor:
+def soft_margin_loss(input: Tensor, target: Tensor, size_average=None, reduce=None, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-t x)) for t of 1 and -1."""
     reduction = asked("soft_margin_loss", reduction, size_average, reduce)
     tensor_only(input, "soft_margin_loss", "input")

@@ -314,8 +314,8 @@ def test_cross_entropy_refuses():
         loss(x, pe.tensor([0.0, float("nan")]))
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3,\)"):
         loss(x, pe.tensor([0, 1, 2]))
-    with pytest.raises(TypeError):
-        nn.CrossEntropyLoss(pe.ones(3))  # class weights are not there yet, and not silently ignored
+    with pytest.raises(RuntimeError, match=r"weight .*3 classes.*\(4,\)"):
+        nn.CrossEntropyLoss(pe.ones(4))(x, pe.tensor([0, 1]))
     with pytest.raises(ValueError, match="reduction"):
         nn.CrossEntropyLoss(reduction="median")
     with pytest.raises(ValueError, match="label_smoothing"):

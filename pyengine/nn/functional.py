@@ -65,9 +65,8 @@ def gelu(input, approximate="none"):
 
 
 def softplus(input, beta=1.0, threshold=20.0):
-    """log(1 + e^(beta x)) / beta; threshold is accepted and not needed: the kernel does not overflow."""
-    if beta == 1:
-        return ops.softplus(input)
+    """log(1 + e^(beta x)) / beta, and x where beta x > threshold: that is the same from 16 on, nothing overflows."""
     if not beta > 0:
         raise ValueError(f"softplus: beta must be positive, got {beta}")
-    return ops.softplus(input * beta) / beta
+    y = ops.softplus(input) if beta == 1 else ops.softplus(input * beta) / beta
+    return y if threshold >= 16 else ops.where(input * beta > threshold, input, y)

@@ -3,8 +3,11 @@
 All take torch's arguments: reduction "mean", "sum" or "none", and the older size_average and reduce, which win where
 they are given."""
 
+import math
+
 from . import functional as F
 from .formulas._reduce import asked
+from .linear import Linear
 from .module import Module
 
 
@@ -54,6 +57,45 @@ class CrossEntropyLoss(_WeightedLoss):
             weight=self.weight,
             ignore_index=self.ignore_index,
             reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """CrossEntropyLoss of a linear layer's scores that are never stored all at once.
+
+    Arguments: in_features, num_classes; out_features, axes after the classes; bias; the rest as CrossEntropyLoss's.
+    Shape: (N, in_features) and labels (N) or probabilities (N, num_classes) -> () or (N). linear.weight
+    (num_classes, in_features).
+
+    >>> import pyengine as pe
+    >>> pe.nn.LinearCrossEntropyLoss(8, 10)(pe.randn(4, 8), pe.tensor([1, 2, 3, 4])).shape
+    ()
+    """
+
+    def __init__(
+        self, in_features, num_classes, *, out_features=(), bias=False, device=None, dtype=None, reduction="mean",
+        weight=None, ignore_index=None, label_smoothing=0.0, options=None,
+    ):  # fmt: skip
+        super().__init__(weight, reduction=reduction)
+        if weight is not None and weight.shape != (num_classes,):
+            raise RuntimeError(f"LinearCrossEntropyLoss: weight of shape {weight.shape}, not {(num_classes,)}")
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise RuntimeError(f"LinearCrossEntropyLoss: label_smoothing must be 0 to 1, got {label_smoothing}")
+        self.num_classes, self.out_features = num_classes, tuple(out_features)
+        self.ignore_index, self.label_smoothing, self.options = ignore_index, label_smoothing, options
+        self.linear = Linear(in_features, math.prod(out_features, start=num_classes), bias=bias)
+
+    def forward(self, input, target):
+        bias, shape = self.linear.bias, (self.num_classes, *self.out_features)
+        return F.linear_cross_entropy(
+            input,
+            self.linear.weight.reshape(*shape, self.linear.in_features),
+            target,
+            linear_bias=None if bias is None else bias.reshape(shape),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
         )
 

@@ -179,15 +179,13 @@ def _implicit(name: str, x: Tensor, dim: int | None) -> int:
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype=None) -> Tensor:
-    """e^(x_i) / sum_j e^(x_j) along axis dim; dtype: the input is converted to it first."""
-    axis = _implicit("softmax", input, dim)
-    return ops.softmax(input if dtype is None else input.to(dtype), axis)
+    """e^(x_i) / sum_j e^(x_j) along axis dim; dtype: the result's, computed in float32."""
+    return ops.softmax(input, _implicit("softmax", input, dim), dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype=None) -> Tensor:
-    """x_i - log sum_j e^(x_j) along axis dim; dtype: the input is converted to it first."""
-    axis = _implicit("log_softmax", input, dim)
-    return ops.log_softmax(input if dtype is None else input.to(dtype), axis)
+    """x_i - log sum_j e^(x_j) along axis dim; dtype: the result's, computed in float32."""
+    return ops.log_softmax(input, _implicit("log_softmax", input, dim), dtype)
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype=None) -> Tensor:

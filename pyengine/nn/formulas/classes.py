@@ -129,47 +129,77 @@ def _chunks(rows: int, classes: int, chunk: int | None):
 
 
 def linear_cross_entropy(
-    input: Tensor, weight: Tensor, target: Tensor, bias: Tensor | None = None, *, ignore_index: int = -100,
-    reduction: str = "mean", label_smoothing: float = 0.0, chunk_size: int | None = None,
+    input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None,
+    weight: Tensor | None = None, reduction: str = "mean", ignore_index: int | None = None,
+    label_smoothing: float = 0.0, options=None, chunk_size: int | None = None,
 ) -> Tensor:  # fmt: skip
-    """cross_entropy(linear(input, weight, bias), target) that never holds all logits: they are made chunk_size rows at
-    a time (default: 2 M numbers), and once more for the gradient. (Wijmans et al., 2024)
+    """cross_entropy(linear(input, linear_weight, linear_bias), target) that never holds all logits: they are made
+    chunk_size rows at a time (default: 2 M numbers), and once more for the gradient. (Wijmans et al., 2024)
 
-    Shape: input (..., features), weight (classes, features), target (...) -> () or target's.
+    With probabilities as target, axes after the classes, or class weights beside label_smoothing the logits are whole.
+    options: torch's, accepted and not needed. Shape: input (..., features), linear_weight (classes, features), target
+    (...) -> () or target's; linear_weight (classes, d1, ..., features) with input (N, features), target (N, d1, ...).
     """
     name = "linear_cross_entropy"
     reduction = asked(name, reduction)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
+        raise RuntimeError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"{name}: chunk_size must be at least 1, got {chunk_size}")
-    for what, x in (("input", input), ("weight", weight), ("target", target)):
+    for what, x in (("input", input), ("linear_weight", linear_weight), ("target", target)):
         tensor_only(x, name, what)
-    if input.ndim < 1 or weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
-        raise RuntimeError(f"{name}: input of shape {input.shape} and weight of shape {weight.shape} do not fit")
+    if input.ndim < 1 or linear_weight.ndim < 2 or input.shape[-1] != linear_weight.shape[-1]:
+        raise RuntimeError(f"{name}: input {input.shape} and linear_weight {linear_weight.shape} do not fit")
+    if linear_weight.ndim > 2 and input.ndim != 2:
+        raise RuntimeError(
+            f"{name}: linear_weight {linear_weight.shape} needs an input (N, features), got {input.shape}"
+        )
+    if linear_bias is not None and tensor_only(linear_bias, name, "linear_bias").shape != linear_weight.shape[:-1]:
+        raise RuntimeError(f"{name}: linear_bias {linear_bias.shape} does not fit linear_weight {linear_weight.shape}")
+    logits_shape = (*input.shape[:-1], *linear_weight.shape[:-1])
+    if target.shape == logits_shape and ignore_index is not None:
+        raise RuntimeError(f"{name}: ignore_index cannot be given when the target {target.shape} holds probabilities")
+    ignore_index = -100 if ignore_index is None else ignore_index
+    if linear_weight.ndim > 2 or target.shape == logits_shape or (weight is not None and label_smoothing):
+        flat = linear_weight.reshape(-1, input.shape[-1])
+        logits = ops.linear(input, flat, None if linear_bias is None else linear_bias.reshape(-1))
+        return cross_entropy(
+            logits.reshape(logits_shape), target, weight, None, ignore_index, None, reduction, label_smoothing
+        )
     if target.shape != input.shape[:-1]:
         raise ValueError(f"{name}: target of shape {target.shape} does not fit input of shape {input.shape}")
     labels = whole_numbers(target, name, "target").reshape(-1)
+    weight = _class_weight(name, weight, linear_weight.shape[0])
     x = input.reshape(labels.shape[0], input.shape[-1])
+    loss = _in_chunks(
+        x, linear_weight, linear_bias, labels, weight, reduction, (ignore_index, label_smoothing), chunk_size
+    )
+    return loss.reshape(target.shape) if reduction == "none" else loss
+
+
+def _in_chunks(x, weight, bias, labels, class_weight, reduction, settings, chunk_size) -> Tensor:
     parts = _chunks(x.shape[0], weight.shape[0], chunk_size)
-    loss, lse = _core.empty(labels.shape), _core.empty(labels.shape)
-    counted = 0
+    loss, lse, counted = _core.empty(labels.shape), _core.empty(labels.shape), 0
     for part in parts:
         logits = ops.linear(x.detach()[part], weight.detach(), None if bias is None else bias.detach())
-        loss[part], lse[part], n = _core.cross_entropy(logits, labels[part], ignore_index, label_smoothing)
+        loss[part], lse[part], n = _core.cross_entropy(logits, labels[part], *settings)
         counted += n
+    rows = None
+    if class_weight is not None:
+        rows = _of_labels(class_weight, labels, weight.shape[0], settings[0])
+        loss, counted = loss * rows, rows.sum().item() if reduction == "mean" else 0
     scale = 1.0 if reduction != "mean" else 1.0 / counted if counted else float("nan")
     loss = loss if reduction == "none" else loss.sum() * scale
-    meta = (ignore_index, label_smoothing, scale, parts)
-    loss = _core.record(loss, name, (x, weight, bias), (x, weight, bias, labels, lse), meta)
-    return loss.reshape(target.shape) if reduction == "none" else loss
+    saved = (x, weight, bias, labels, lse, rows)
+    return _core.record(loss, "linear_cross_entropy", (x, weight, bias), saved, (*settings, scale, parts))
 
 
 @rule("linear_cross_entropy")
 def _linear_cross_entropy(node, g):
-    x, weight, bias, labels, lse = node.saved
+    x, weight, bias, labels, lse, by_row = node.saved
     ignore_index, smoothing, scale, parts = node.meta
     rows = _core.expand(g, lse.shape)
+    rows = rows if by_row is None else rows * by_row
     if _core.is_grad_enabled():  # to be differentiated again: all logits at once
         logits = ops.linear(x, weight, bias)
         each = _recorded_gradient(logits, labels, rows, ignore_index, smoothing, scale)

@@ -69,21 +69,25 @@ def _shifted(alpha: Tensor, by: int) -> Tensor:
 
 def _paths(emitted: Tensor, rows: list[list[int]], skips: list[list[float]], steps: list[int]) -> Tensor:
     """The logarithm of all alignments' probability (Graves et al., 2006, equations 6 to 8). emitted (T, N, states)."""
-    _total, n, width = emitted.shape
+    _, n, width = emitted.shape
     skip = _core.tensor(skips)
     start = _core.tensor([[0.0 if s == 0 or (s == 1 and row) else _NEVER for s in range(width)] for row in rows])
     ends = _core.tensor([[0.0 if 2 * len(r) - 1 <= s <= 2 * len(r) else _NEVER for s in range(width)] for r in rows])
-    alpha = start
+    alpha, scale = start, _core.full((n, 1), 0.0, "float32")
     for t in range(max(steps, default=0)):
         after = alpha
         if t:
             after = _log_add(alpha, _shifted(alpha, 1), ops.maximum(_shifted(alpha, 2) + skip, _NEVER))
         after = ops.maximum(after + emitted[t], _NEVER)
-        live = _core.tensor([[t < step] for step in steps])
-        alpha = after if t < min(steps) else ops.where(ops.expand(live, n, width), after, alpha)
+        top = after.detach().amax(1, keepdim=True)  # kept apart: near 0 sums are exact to more digits
+        after, total = after - top, scale + top
+        if t >= min(steps):
+            live = _core.tensor([[t < step] for step in steps])
+            after, total = ops.where(ops.expand(live, n, width), after, alpha), ops.where(live, total, scale)
+        alpha, scale = after, total
     final = ops.maximum(alpha + ends, _NEVER)
     top = final.detach().amax(1, keepdim=True)
-    return (ops.log(ops.exp(final - top).sum(1, keepdim=True)) + top).reshape(n)
+    return (ops.log(ops.exp(final - top).sum(1, keepdim=True)) + top + scale).reshape(n)
 
 
 def ctc_loss(

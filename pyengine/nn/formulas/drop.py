@@ -80,10 +80,10 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 def _alpha(name: str, x: Tensor, p: float, training: bool, inplace: bool, features: bool) -> Tensor:
     _probability(name, p)
-    if features and tensor_only(x, name, "input").ndim < 2:
-        raise RuntimeError(f"{name}: input must have at least 2 axes, got shape {x.shape}")
     if not training or p == 0:
         return tensor_only(x, name, "input")
+    if features and tensor_only(x, name, "input").ndim < 2:
+        raise RuntimeError(f"{name}: input must have at least 2 axes, got shape {x.shape}")
     low = -SELU_ALPHA * SELU_SCALE  # where selu saturates
 
     def dropped(x: Tensor) -> Tensor:

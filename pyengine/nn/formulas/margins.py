@@ -42,7 +42,7 @@ def margin_ranking_loss(
     if not input1.ndim == input2.ndim == target.ndim:
         raise RuntimeError("margin_ranking_loss: input1, input2 and target need the same number of axes, got shapes "
                            f"{input1.shape}, {input2.shape} and {target.shape}")  # fmt: skip
-    return reduced(ops.relu(margin - target * (input1 - input2)), reduction)
+    return reduced(ops.relu(margin - target.float() * (input1 - input2)), reduction)
 
 
 def _rows_and_labels(name: str, input: Tensor, target: Tensor, several: bool) -> tuple[Tensor, Tensor]:
@@ -113,6 +113,7 @@ def multilabel_soft_margin_loss(
     """The binary cross entropy of scores, averaged over the last axis."""
     reduction = asked("multilabel_soft_margin_loss", reduction, size_average, reduce)
     _tensors("multilabel_soft_margin_loss", input=input, target=target)
+    target = target.float()
     each = -(target * ops.logsigmoid(input) + (1.0 - target) * ops.logsigmoid(-input))
     return reduced((each if weight is None else each * weight).mean(-1), reduction)
 

@@ -150,7 +150,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, size_average=None, reduce=No
     """log(1 + e^(-t x)) for t of 1 and -1."""
     reduction = asked("soft_margin_loss", reduction, size_average, reduce)
     tensor_only(input, "soft_margin_loss", "input")
-    return reduced(-ops.logsigmoid(input * tensor_only(target, "soft_margin_loss", "target")), reduction)
+    return reduced(-ops.logsigmoid(input * tensor_only(target, "soft_margin_loss", "target").float()), reduction)
 
 
 def poisson_nll_loss(

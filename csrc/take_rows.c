@@ -108,7 +108,8 @@ pe_status pe_add_rows(pe_context *ctx, const pe_rows_by_number_args *args, pe_er
         if (!status) {
             /* each part reads all numbers: as many parts as threads, no more */
             const int64_t rows = job.matrix.count;
-            const int threads = pe_threads_for(ctx, (double)(rows + job.picked.count) * (double)job.matrix.n * ELEMENT_NS);
+            const double work = (double)(rows + job.picked.count) * (double)job.matrix.n * ELEMENT_NS;
+            const int threads = pe_threads_for(ctx, work);
             pe_parallel_for(ctx, rows, rows / threads + 1, threads, run_add, &job);
         }
         pe_status closed = pe_rows_close(ctx, &job.matrix, !status, err);

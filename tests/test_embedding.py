@@ -91,6 +91,12 @@ def test_bag_weights_and_padding():
     np.testing.assert_allclose(per.grad.numpy(), TABLE[INDEX].sum(-1) * (INDEX != pad), rtol=1e-4, atol=1e-5)
 
 
+def test_bag_divides_by_frequency():
+    weight = pe.tensor(TABLE, requires_grad=True)
+    F.embedding_bag(pe.tensor(INDEX), weight, mode="sum", scale_grad_by_freq=True).sum().backward()
+    np.testing.assert_allclose(weight.grad.numpy(), np.tile(np.isin(np.arange(11), INDEX)[:, None], (1, 5)), rtol=1e-6)
+
+
 def test_layers_start_and_load():
     layer = nn.Embedding(11, 5, padding_idx=-1)
     assert layer.padding_idx == 10 and not layer.weight.detach().numpy()[10].any()

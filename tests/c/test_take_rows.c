@@ -63,5 +63,5 @@ static void labels(void) {
 int main(void) {
     take_and_add();
     labels();
-    return check_result();
+    return check_report();
 }

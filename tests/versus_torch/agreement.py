@@ -50,7 +50,6 @@ def offered(name):
         "__getitem__": lambda x, index: x[index],
         "where": lambda x, condition, other: pe.where(condition, x, other),  # the order of torch's samples
     }
-    special = {"__getitem__": lambda x, index: x[index], "slice": None}
     if name == "nn.functional.embedding":  # torch's samples give the table first
         return lambda weight, index, **options: pe.nn.functional.embedding(index, weight, **options)
     if name == "nn.functional.embedding_bag":

@@ -85,10 +85,10 @@ def test_bag_weights_and_padding():
     per.requires_grad_()
     pad = int(INDEX[1, 2])
     out = F.embedding_bag(pe.tensor(INDEX), weight, mode="sum", per_sample_weights=per, padding_idx=pad)
-    counted = per.detach().numpy() * (INDEX != pad)
+    counted = per.detach().numpy() * (pad != INDEX)
     np.testing.assert_allclose(out.detach().numpy(), (TABLE[INDEX] * counted[..., None]).sum(1), rtol=1e-4, atol=1e-5)
     out.sum().backward()
-    np.testing.assert_allclose(per.grad.numpy(), TABLE[INDEX].sum(-1) * (INDEX != pad), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(per.grad.numpy(), TABLE[INDEX].sum(-1) * (pad != INDEX), rtol=1e-4, atol=1e-5)
 
 
 def test_bag_divides_by_frequency():

@@ -13,10 +13,6 @@ from .activation import (
     Softplus,
     Tanh,
 )
-from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
-from .container import ModuleList, Sequential
-from .container_named import ModuleDict, ParameterDict, ParameterList
-from .dropout import Dropout
 from .activation_hard import (
     Hardshrink,
     Hardsigmoid,
@@ -39,7 +35,9 @@ from .activation_smooth import (
     Softsign,
     Tanhshrink,
 )
+from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from .container import ModuleList, Sequential
+from .container_named import ModuleDict, ParameterDict, ParameterList
 from .dropout import (
     AlphaDropout,
     Dropout,

@@ -342,6 +342,20 @@ typedef struct pe_rms_norm_backward_args {
 } pe_rms_norm_backward_args;
 PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *);
 
+/* ---- rows by number ------------------------------------------------------ */
+
+/* matrix (rows, n), index (count) int64, picked (count, n). Entry i means the row index[i] + i * step: with step 0
+ * any row, 0 .. rows-1; else the index[i]-th of its own `step` rows (a label among classes), count * step = rows.
+ * Others are PE_ERR_INDEX, but the entry `skip` (give an impossible one for none) picks zeros and adds nothing. */
+typedef struct pe_rows_by_number_args {
+    const pe_tensor *matrix, *index, *picked;
+    int64_t step, skip;
+} pe_rows_by_number_args;
+/* picked[i] = matrix[index[i] + i * step] */
+PE_API pe_status pe_take_rows(pe_context *, const pe_rows_by_number_args *, pe_error *);
+/* matrix = 0, then matrix[index[i] + i * step] += picked[i] in the order of i: the bits do not depend on threads. */
+PE_API pe_status pe_add_rows(pe_context *, const pe_rows_by_number_args *, pe_error *);
+
 /* ---- random numbers ----------------------------------------------------- */
 
 /* Philox-4x32-10, counter-based: element i depends on (seed, offset + i) alone. */

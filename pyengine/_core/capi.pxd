@@ -258,6 +258,14 @@ cdef extern from "pyengine.h" nogil:
         float label_smoothing, scale
     pe_status pe_cross_entropy_backward(pe_context *, const pe_cross_entropy_backward_args *, pe_error *)
 
+    ctypedef struct pe_rows_by_number_args:
+        const pe_tensor *matrix
+        const pe_tensor *index
+        const pe_tensor *picked
+        int64_t step, skip
+    pe_status pe_take_rows(pe_context *, const pe_rows_by_number_args *, pe_error *)
+    pe_status pe_add_rows(pe_context *, const pe_rows_by_number_args *, pe_error *)
+
     ctypedef struct pe_random_args:
         const pe_tensor *out
         int kind

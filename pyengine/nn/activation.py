@@ -12,8 +12,15 @@ class ReLU(Module):
     [0.0, 0.0, 2.0]
     """
 
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.inplace = inplace
+
     def forward(self, x):
-        return F.relu(x)
+        return F.relu(x, self.inplace)
+
+    def extra_repr(self):
+        return "inplace=True" if self.inplace else ""
 
 
 class GELU(Module):
@@ -47,8 +54,15 @@ class SiLU(Module):
     0.7311
     """
 
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.inplace = inplace
+
     def forward(self, x):
-        return F.silu(x)
+        return F.silu(x, self.inplace)
+
+    def extra_repr(self):
+        return "inplace=True" if self.inplace else ""
 
 
 class Tanh(Module):
@@ -83,15 +97,16 @@ class LeakyReLU(Module):
     [-0.5, 2.0]
     """
 
-    def __init__(self, negative_slope=0.01):
+    def __init__(self, negative_slope=0.01, inplace=False):
         super().__init__()
         self.negative_slope = negative_slope
+        self.inplace = inplace
 
     def forward(self, x):
-        return F.leaky_relu(x, self.negative_slope)
+        return F.leaky_relu(x, self.negative_slope, self.inplace)
 
     def extra_repr(self):
-        return f"negative_slope={self.negative_slope}"
+        return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
 
 class ELU(Module):
@@ -102,15 +117,16 @@ class ELU(Module):
     -0.6321
     """
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha=1.0, inplace=False):
         super().__init__()
         self.alpha = alpha
+        self.inplace = inplace
 
     def forward(self, x):
-        return F.elu(x, self.alpha)
+        return F.elu(x, self.alpha, self.inplace)
 
     def extra_repr(self):
-        return f"alpha={self.alpha}"
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
 
 class Softplus(Module):
@@ -138,14 +154,14 @@ class Softplus(Module):
 
 
 class Softmax(Module):
-    """e^(x_i) / sum_j e^(x_j) along axis dim.
+    """e^(x_i) / sum_j e^(x_j) along axis dim (None: torch's choice, axis 0 of 0, 1 or 3 axes, else axis 1).
 
     >>> import pyengine as pe
     >>> pe.nn.Softmax(dim=1)(pe.zeros(1, 4)).tolist()
     [[0.25, 0.25, 0.25, 0.25]]
     """
 
-    def __init__(self, dim=-1):
+    def __init__(self, dim=None):
         super().__init__()
         self.dim = dim
 
@@ -157,14 +173,14 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """x_i - log sum_j e^(x_j) along axis dim.
+    """x_i - log sum_j e^(x_j) along axis dim (None: torch's choice, axis 0 of 0, 1 or 3 axes, else axis 1).
 
     >>> import pyengine as pe
     >>> round(pe.nn.LogSoftmax(dim=1)(pe.zeros(1, 4))[0, 0].item(), 4)  # -log 4
     -1.3863
     """
 
-    def __init__(self, dim=-1):
+    def __init__(self, dim=None):
         super().__init__()
         self.dim = dim
 

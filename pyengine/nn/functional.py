@@ -9,10 +9,7 @@ from pyengine.ops import (
     dropout,
     elu,
     flatten,
-    l1_loss,
-    leaky_relu,
     linear,
-    log_softmax,
     logsigmoid,
     mse_loss,
     pairwise_distance,
@@ -21,8 +18,6 @@ from pyengine.ops import (
     pixel_unshuffle,
     relu,
     sigmoid,
-    silu,
-    softmax,
     tanh,
 )
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
@@ -38,6 +33,21 @@ from pyengine.ops.pool import *  # noqa: F403
 from pyengine.ops.pool_adaptive import *  # noqa: F403
 from pyengine.ops.pool_fractional import *  # noqa: F403
 from pyengine.ops.windows import fold, unfold
+
+from .formulas import activation as _activation
+from .formulas import classes as _classes
+from .formulas import ctc as _ctc
+from .formulas import drop as _drop
+from .formulas import embedding as _embedding
+from .formulas import margins as _margins
+from .formulas import pairs as _pairs
+from .formulas.activation import *
+from .formulas.classes import *
+from .formulas.ctc import *
+from .formulas.drop import *
+from .formulas.embedding import *
+from .formulas.margins import *
+from .formulas.pairs import *
 
 __all__ = [
     "batch_norm",
@@ -83,6 +93,8 @@ __all__ += [
     "upsample_bilinear",
     "upsample_nearest",
 ]
+__all__ += _activation.__all__ + _classes.__all__ + _ctc.__all__ + _drop.__all__
+__all__ += _embedding.__all__ + _margins.__all__ + _pairs.__all__
 
 
 def gelu(input, approximate="none"):
@@ -95,9 +107,8 @@ def gelu(input, approximate="none"):
 
 
 def softplus(input, beta=1.0, threshold=20.0):
-    """log(1 + e^(beta x)) / beta; threshold is accepted and not needed: the kernel does not overflow."""
-    if beta == 1:
-        return ops.softplus(input)
+    """log(1 + e^(beta x)) / beta, and x where beta x > threshold: that is the same from 16 on, nothing overflows."""
     if not beta > 0:
         raise ValueError(f"softplus: beta must be positive, got {beta}")
-    return ops.softplus(input * beta) / beta
+    y = ops.softplus(input) if beta == 1 else ops.softplus(input * beta) / beta
+    return y if threshold >= 16 else ops.where(input * beta > threshold, input, y)

@@ -16,15 +16,16 @@ def _along(x: Tensor, dim: int, logarithm: bool) -> Tensor:
 
 
 @method
-def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """e^(x_i) / sum_j e^(x_j) along axis dim, with the maximum taken off first."""
-    return _along(x, dim, False)
+def softmax(x: Tensor, dim: int = -1, dtype=None) -> Tensor:
+    """e^(x_i) / sum_j e^(x_j) along axis dim, with the maximum taken off first. dtype: the result's, computed in
+    float32."""
+    return _along(x, dim, False) if dtype is None else _along(tensor_only(x, "softmax").float(), dim, False).to(dtype)
 
 
 @method
-def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """x_i - log sum_j e^(x_j) along axis dim."""
-    return _along(x, dim, True)
+def log_softmax(x: Tensor, dim: int = -1, dtype=None) -> Tensor:
+    """x_i - log sum_j e^(x_j) along axis dim. dtype: the result's, computed in float32."""
+    return _along(x, dim, True) if dtype is None else _along(tensor_only(x, "log_softmax").float(), dim, True).to(dtype)
 
 
 @rule("softmax")

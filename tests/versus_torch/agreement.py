@@ -51,6 +51,12 @@ def offered(name):
         "where": lambda x, condition, other: pe.where(condition, x, other),  # the order of torch's samples
         "einsum": lambda operands, equation: pe.einsum(equation, *operands),
     }
+    if name == "nn.functional.embedding":  # torch's samples give the table first
+        return lambda weight, index, **options: pe.nn.functional.embedding(index, weight, **options)
+    if name == "nn.functional.embedding_bag":
+        return lambda weight, index, *offsets, **options: pe.nn.functional.embedding_bag(
+            index, weight, *offsets, **options
+        )
     if name in special:
         return special[name]
     if name.startswith("__"):

@@ -2,13 +2,21 @@
 
 from pyengine.ops import fallback as _fallback
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
+from pyengine.ops.arithmetic import *
+from pyengine.ops.compare import *
 from pyengine.ops.create import arange, clone, empty, eye, full, ones, ones_like, zeros, zeros_like
 from pyengine.ops.elementwise import *
+from pyengine.ops.extremes import *
+from pyengine.ops.mutations import *
+from pyengine.ops.norms import *
 from pyengine.ops.product import addmm, baddbmm, linear, matmul, pack
 from pyengine.ops.quant import QuantizedWeight, int8_matmul, quantize_dynamic, quantized_linear
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm
 from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, sum, var
 from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
+from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, std_mean, sum, var, var_mean
+from pyengine.ops.rounding import *
+from pyengine.ops.scan import *
 from pyengine.ops.shape import (
     cat,
     expand,
@@ -22,6 +30,8 @@ from pyengine.ops.shape import (
     view,
 )
 from pyengine.ops.softmax import cross_entropy, l1_loss, log_softmax, mse_loss, softmax
+from pyengine.ops.special import *
+from pyengine.ops.statistics import *
 
 __all__ = sorted(  # the functions, not the modules that hold them
     name

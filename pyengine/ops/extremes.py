@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
+from pyengine.ops._host import axis_of
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.elementwise import maximum, minimum
 from pyengine.ops.reduction import _axes, _place, amax, amin, on_host, sum
 from pyengine.ops.rounding import where
-from pyengine.ops.shape import _axis
 
 
 class Max(NamedTuple):
@@ -50,7 +50,7 @@ def _steps(n: int):
 
 def _with_place(x: Tensor, dim: int, keepdim: bool, smallest: bool) -> tuple[Tensor, Tensor]:
     what = "min" if smallest else "max"
-    axis = _axis(x, dim, what)
+    axis = axis_of(x, dim, what)
     if x.ndim and x.shape[axis] == 0:
         raise IndexError(f"{what}: axis {dim} of a tensor of shape {x.shape} has no elements")
     places = _place(x, axis, True, smallest)

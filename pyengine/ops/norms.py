@@ -4,10 +4,10 @@ import math
 
 from pyengine import _core
 from pyengine._core import Tensor
+from pyengine.ops._host import axis_of
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.reduction import _axes, amax, amin, root, sum
 from pyengine.ops.rounding import where
-from pyengine.ops.shape import _axis
 
 
 def vector_norm(x: Tensor, ord: float = 2, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
@@ -71,7 +71,7 @@ def logsumexp(x: Tensor, dim, keepdim: bool = False) -> Tensor:
 @method
 def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """x with every slice along axis dim whose p-norm exceeds maxnorm scaled down to it."""
-    axis = _axis(x, dim, "renorm")
+    axis = axis_of(x, dim, "renorm")
     if x.ndim < 2:
         raise RuntimeError(f"renorm: at least 2 axes are needed, got shape {x.shape}")
     if p <= 0 or maxnorm < 0:

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
+from pyengine.ops._host import axis_of
 from pyengine.ops._method import method, rule, tensor_only
 from pyengine.ops.fallback import result_of
-from pyengine.ops.shape import _axis, cat
+from pyengine.ops.shape import cat
 from pyengine.ops.special import logaddexp
 
 
@@ -76,13 +77,13 @@ def _cumsum(node, g):
 @method
 def cumsum(x: Tensor, dim: int, *, dtype=None) -> Tensor:
     """The running sums along axis dim; of integers and bool as int64."""
-    return _sums(_typed(x, dtype, "cumsum"), _axis(x, dim, "cumsum"), False)
+    return _sums(_typed(x, dtype, "cumsum"), axis_of(x, dim, "cumsum"), False)
 
 
 @method
 def cumprod(x: Tensor, dim: int, *, dtype=None) -> Tensor:
     """The running products along axis dim; of integers and bool as int64."""
-    x, axis = _typed(x, dtype, "cumprod"), _axis(x, dim, "cumprod")
+    x, axis = _typed(x, dtype, "cumprod"), axis_of(x, dim, "cumprod")
     if _watched(x) and x.ndim:
         return running(x.clone(), axis, lambda a, b: a * b)
     import numpy
@@ -93,7 +94,7 @@ def cumprod(x: Tensor, dim: int, *, dtype=None) -> Tensor:
 @method
 def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     """log of the running sums of e^x along axis dim, without overflow."""
-    axis = _axis(x, dim, "logcumsumexp")
+    axis = axis_of(x, dim, "logcumsumexp")
     if not x.is_floating_point():
         raise RuntimeError(f"logcumsumexp: floats are needed, got {x.dtype.name}")
     return x.clone() if x.ndim == 0 else running(x.clone(), axis, logaddexp)
@@ -102,7 +103,7 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
 def _extremes(x: Tensor, dim: int, what: str) -> tuple[Tensor, Tensor]:
     import numpy
 
-    axis = _axis(x, dim, what)
+    axis = axis_of(x, dim, what)
     if x.ndim == 0 or 0 in x.shape:
         return x.clone(), _core.full(x.shape, 0, "int64")
     values = numpy.moveaxis((x.float() if x.dtype.name == "bfloat16" else x).detach().numpy(), axis, 0)
@@ -136,7 +137,9 @@ def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, ap
         raise RuntimeError("diff: a tensor of at least one axis is needed, got shape ()")
     if n < 0:
         raise RuntimeError(f"diff: n must not be negative, got {n}")
-    axis = _axis(x, dim, "diff")
+    axis = axis_of(x, dim, "diff")
+    if n == 0:
+        return x.clone()
     parts = [part for part in (prepend, x, append) if part is not None]
     x = cat(parts, axis) if len(parts) > 1 else x
     lead = (slice(None),) * axis

@@ -57,8 +57,7 @@ def logaddexp(a: Tensor, b: Tensor) -> Tensor:
 @rule("logaddexp")
 def _logaddexp(node, g):
     a, b, _ = node.saved
-    share = _share(a, b)
-    return pulled(node, g * share, g * (1.0 - share))
+    return pulled(node, g * _share(a, b), g * _share(b, a))
 
 
 def _share(a: Tensor, b: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
+from pyengine.ops._host import axis_of
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.reduction import mean, sum
 from pyengine.ops.rounding import clamp, where
-from pyengine.ops.shape import _axis, stack
+from pyengine.ops.shape import stack
 
 
 class Median(NamedTuple):
@@ -33,7 +34,7 @@ def _middle(x: Tensor, dim, keepdim: bool, what: str, skip: bool):
     if dim is None:
         flat = _core.reshape(tensor_only(x, what), (-1,))
         return _middle(flat, 0, False, what, skip).values if x.numel() else _core.full((), math.nan, x.dtype)
-    axis = _axis(x, dim, what)
+    axis = axis_of(x, dim, what)
     if x.ndim == 0:
         return Median(x.clone(), _core.full((), 0, "int64"))
     if x.shape[axis] == 0:
@@ -75,6 +76,8 @@ def quantile(x: Tensor, q, dim: int | None = None, keepdim: bool = False, *, int
         raise RuntimeError(f"quantile: interpolation must be one of {sorted(steps)}, got {interpolation!r}")
     if not tensor_only(x, "quantile").is_floating_point() or x.numel() == 0:
         raise RuntimeError(f"quantile: floats are needed, got {x.dtype.name} of shape {x.shape}")
+    if not isinstance(q, (Tensor, int, float)):
+        raise TypeError(f"quantile: q must be a number or a Tensor, got {type(q).__name__}")
     levels = q.detach().tolist() if isinstance(q, Tensor) else q
     several = isinstance(levels, list)
     if isinstance(q, Tensor) and q.ndim > 1:
@@ -83,7 +86,7 @@ def quantile(x: Tensor, q, dim: int | None = None, keepdim: bool = False, *, int
         raise RuntimeError(f"quantile: q must lie between 0 and 1, got {levels}")
     shape = (1,) * x.ndim if dim is None else ()
     rows = _core.reshape(x, (-1,)) if dim is None or x.ndim == 0 else x
-    axis = 0 if dim is None or x.ndim == 0 else _axis(x, dim, "quantile")
+    axis = 0 if dim is None or x.ndim == 0 else axis_of(x, dim, "quantile")
     shape = shape or tuple(1 if i == axis else n for i, n in enumerate(x.shape))
     if not keepdim:
         shape = () if dim is None else tuple(n for i, n in enumerate(shape) if i != axis)
@@ -91,18 +94,20 @@ def quantile(x: Tensor, q, dim: int | None = None, keepdim: bool = False, *, int
     order = numpy.argsort(values, axis, kind="stable")
     unknown = _core.from_numpy((values != values).any(axis, keepdims=True))
 
-    def one(level: float) -> Tensor:
+    def one(level: float, given) -> Tensor:
         position = level * (values.shape[axis] - 1)
         if interpolation == "nearest":
             position = numpy.rint(position)
         low, high = math.floor(position), math.ceil(position)
         low, high = (high, high) if interpolation == "higher" else (low, low if interpolation == "lower" else high)
         below, above = (_at(rows, axis, numpy.take(order, [i], axis)) for i in (low, high))
-        weight = 0.5 if interpolation == "midpoint" else float(position - low)
-        out = below if low == high else below + (above - below) * weight
+        weight = given * float(values.shape[axis] - 1) - float(low)  # recorded: q may want a gradient
+        if interpolation == "midpoint":
+            weight = 0.5
+        out = below + (above - below) * weight if interpolation in ("linear", "midpoint") else below
         return _core.reshape(where(unknown, math.nan, out), shape)
 
-    return stack([one(level) for level in levels]) if several else one(levels)
+    return stack([one(level, q[i]) for i, level in enumerate(levels)]) if several else one(levels, q)
 
 
 @method
@@ -130,7 +135,7 @@ def cov(x: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweig
         factor = total - correction if aweights is None else total - reliable * correction
         factor = clamp(factor, min=0.0)
     out = scaled @ centred.T / factor
-    return _core.reshape(out, ()) if x.ndim < 2 else out
+    return _core.reshape(out, ()) if out.shape == (1, 1) else out
 
 
 @method

@@ -44,7 +44,7 @@ def _bits(name: str, ufunc: str, a, b) -> Tensor:
     a, b = pair(a, b, name)
     for x in (a, b):
         if x.is_floating_point():
-            raise RuntimeError(f"{name}: integers or bool needed, got {x.dtype.name}")
+            raise NotImplementedError(f"{name}: integers or bool needed, got {x.dtype.name}")
     return numpy_op(name, getattr(numpy, ufunc), a, b, recorded=False)
 
 
@@ -84,7 +84,7 @@ def bitwise_not(x: Tensor) -> Tensor:
     import numpy
 
     if tensor_only(x, "bitwise_not").is_floating_point():
-        raise RuntimeError(f"bitwise_not: integers or bool needed, got {x.dtype.name}")
+        raise NotImplementedError(f"bitwise_not: integers or bool needed, got {x.dtype.name}")
     return numpy_op("bitwise_not", numpy.invert, x, recorded=False)
 
 

@@ -102,7 +102,7 @@ def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinM
 
 def _asked(what: str, x: Tensor, dim, keepdim: bool) -> Tensor:
     dim = _axes(dim)
-    truth = tensor_only(x, what).detach() != 0 if x.dtype.name != "bool" else x
+    truth = x if tensor_only(x, what).dtype.name == "bool" else x.detach() != 0
     return on_host(what, truth, dim, keepdim).to("uint8" if x.dtype.name == "uint8" else "bool")
 
 

@@ -36,8 +36,8 @@ def _form(function):
 
 
 _FORMS = {
-    "elementwise": "abs acos add asin atan atan2 ceil cos cosh eq erf erfc exp exp2 expm1 floor ge gt le log log10 log1p "
-    "log2 lt mul ne neg pow reciprocal relu rsqrt sigmoid sign sin sinh sqrt square sub tan tanh trunc",
+    "elementwise": "abs acos add asin atan atan2 ceil cos cosh eq erf erfc exp exp2 expm1 floor ge gt le log log10 "
+    "log1p log2 lt mul ne neg pow reciprocal relu rsqrt sigmoid sign sin sinh sqrt square sub tan tanh trunc",
     "arithmetic": "absolute addcdiv addcmul copysign div divide float_power floor_divide fmod hypot lerp multiply "
     "negative remainder subtract true_divide",
     "rounding": "clamp clamp_max clamp_min clip fix frac heaviside nan_to_num round sgn",

@@ -59,7 +59,7 @@ def dist(x: Tensor, other: Tensor, p: float = 2) -> Tensor:
 def logsumexp(x: Tensor, dim, keepdim: bool = False) -> Tensor:
     """log sum e^x over the axes dim, with the maximum taken off first."""
     dim = _axes(dim)
-    x = tensor_only(x, "logsumexp") if x.is_floating_point() else x.float()
+    x = x if tensor_only(x, "logsumexp").is_floating_point() else x.float()
     if x.numel() == 0:
         return sum(x.exp(), dim, keepdim).log()
     top = amax(x.detach(), dim, keepdim=True)

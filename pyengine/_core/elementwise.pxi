@@ -123,9 +123,17 @@ cdef int format_like(int n, tuple inputs, pe_tensor *layout) except -1:
 
 
 cdef Tensor off_table(int op, int n, tuple inputs):
-    """Element types without a row: mixed types, integers and float64 go to NumPy's arithmetic."""
+    """Element types without a row: float32 beside integers or bool is float32's row, as in torch; integers alone and
+    float64 go to NumPy's arithmetic."""
+    cdef const pe_elementwise_info *info = pe_elementwise_describe(op)
     cdef int i
     operands = [<Tensor>inputs[i] for i in range(n)]
+    types = [(<Tensor>inputs[i]).view.dtype for i in range(n) if info.in_dtype[i] == PE_FLOAT32]
+    if PE_FLOAT32 in types and not any([t <= PE_FLOAT16 and t != PE_FLOAT32 for t in types]) \
+            and all([info.in_dtype[i] == PE_FLOAT32 or info.in_dtype[i] == (<Tensor>inputs[i]).view.dtype
+                     for i in range(n)]):
+        return apply_row(op, n, tuple([t if (<Tensor>t).view.dtype == info.in_dtype[i] else copy(t, "float32")
+                                       for i, t in enumerate(operands)]))
     name = ROW_NAMES[op]
     if any([t.requires_grad for t in operands]) and grad_mode():
         types = ", ".join([t.dtype.name for t in operands])
@@ -227,7 +235,7 @@ cdef object binary_into(int op, Tensor x, object b):
     if x.view.dtype != PE_FLOAT32 or y.view.dtype != PE_FLOAT32 or overlaps(x, y) \
             or (recorded and info.backward_takes[1] & 1):
         # the result first, then into x: x's old values stay on the tape
-        return replace(x, apply_row(op, 2, inputs), op)
+        return replace(x, apply_row(op, 2, inputs), ROW_NAMES[op])
     before = x
     if recorded:  # the node must feed on x's past, not on itself
         before = alias(x)
@@ -248,10 +256,18 @@ cdef int kind(Tensor x) noexcept:
     return 2 if x.view.dtype <= PE_FLOAT16 else x.view.dtype != PE_BOOL
 
 
-cdef Tensor replace(Tensor x, Tensor result, int op):
+def replace_(Tensor x, Tensor result, str name):
+    """x in place becomes result, the value and the place on the tape of the operation `name` on a clone of x."""
+    writable(x, name + "_")
+    if not same_shape(&result.view, &x.view):
+        raise RuntimeError(f"{name}_: a result of shape {result.shape} does not fit shape {x.shape} in place")
+    return replace(x, result, name)
+
+
+cdef Tensor replace(Tensor x, Tensor result, str name):
     """Puts result's values, and its place on the tape, into x."""
     if kind(result) > kind(x):
-        raise TypeError(f"{ROW_NAMES[op]}_: a result of {result.dtype.name} does not fit {x.dtype.name} in place")
+        raise TypeError(f"{name}_: a result of {result.dtype.name} does not fit {x.dtype.name} in place")
     if result.requires_grad and x.is_view:
         raise RuntimeError("a view is written in place by a recorded operation; clone() it first")
     copy_into(&result.view, &x.view)
@@ -311,4 +327,4 @@ def elementwise_(int op, Tensor x, *operands):
     if len(operands) == 1:
         return binary_into(op, x, operands[0])
     writable(x, ROW_NAMES[op] + "_")
-    return replace(x, elementwise(op, x, *operands), op)
+    return replace(x, elementwise(op, x, *operands), ROW_NAMES[op])

@@ -309,6 +309,30 @@ cdef class Tensor:
     def __rtruediv__(self, other):
         return binary(OP_DIV, other, self)
 
+    def __floordiv__(self, other):
+        return fallbacks["operator"]("floor_divide", self, other)
+
+    def __rfloordiv__(self, other):
+        return fallbacks["operator"]("floor_divide", other, self)
+
+    def __mod__(self, other):
+        return fallbacks["operator"]("remainder", self, other)
+
+    def __rmod__(self, other):
+        return fallbacks["operator"]("remainder", other, self)
+
+    def __lshift__(self, other):
+        return fallbacks["operator"]("bitwise_left_shift", self, other)
+
+    def __rlshift__(self, other):
+        return fallbacks["operator"]("bitwise_left_shift", other, self)
+
+    def __rshift__(self, other):
+        return fallbacks["operator"]("bitwise_right_shift", self, other)
+
+    def __rrshift__(self, other):
+        return fallbacks["operator"]("bitwise_right_shift", other, self)
+
     def __pow__(self, other, modulo):
         return binary(OP_POW, self, other)
 
@@ -368,6 +392,15 @@ cdef class Tensor:
 
     def __xor__(self, other):
         return binary(OP_XOR, self, other)
+
+    def __rand__(self, other):
+        return binary(OP_AND, other, self)
+
+    def __ror__(self, other):
+        return binary(OP_OR, other, self)
+
+    def __rxor__(self, other):
+        return binary(OP_XOR, other, self)
 
 
 cdef Tensor alias(Tensor x):

@@ -1,7 +1,7 @@
 """Elementwise operations: one row of csrc/kernels/elementwise.def each, gradients included."""
 
 from pyengine import _core
-from pyengine._core import Tensor, elementwise, elementwise_op
+from pyengine._core import Tensor, elementwise
 from pyengine.ops._method import method as _method
 
 # looked up once: the number of a row never changes in a process
@@ -171,12 +171,6 @@ def ceil(x: Tensor) -> Tensor:
 
 
 @_method
-def round(x: Tensor) -> Tensor:
-    """The nearest integer, ties to even. Its gradient is 0."""
-    return elementwise(_OP["round"], x)
-
-
-@_method
 def trunc(x: Tensor) -> Tensor:
     """x without its fraction. Its gradient is 0."""
     return elementwise(_OP["trunc"], x)
@@ -250,27 +244,21 @@ def hardswish(x: Tensor) -> Tensor:
 
 
 @_method
-def add(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a + b. Shapes broadcast."""
-    return elementwise(_OP["add"], a, b)
+def add(a: Tensor | float, b: Tensor | float, *, alpha: float = 1) -> Tensor:
+    """a + alpha b. Shapes broadcast."""
+    return elementwise(_OP["add"], a, b if alpha == 1 else b * alpha)
 
 
 @_method
-def sub(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a - b. Shapes broadcast."""
-    return elementwise(_OP["sub"], a, b)
+def sub(a: Tensor | float, b: Tensor | float, *, alpha: float = 1) -> Tensor:
+    """a - alpha b. Shapes broadcast."""
+    return elementwise(_OP["sub"], a, b if alpha == 1 else b * alpha)
 
 
 @_method
 def mul(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a * b. Shapes broadcast."""
     return elementwise(_OP["mul"], a, b)
-
-
-@_method
-def div(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a / b, true division. Shapes broadcast."""
-    return elementwise(_OP["div"], a, b)
 
 
 @_method
@@ -351,36 +339,6 @@ def isfinite(x: Tensor) -> Tensor:
     return elementwise(_OP["isfinite"], x)
 
 
-@_method
-def logical_not(x: Tensor) -> Tensor:
-    """not x, for bool tensors."""
-    return elementwise(_OP["logical_not"], x)
-
-
-@_method
-def logical_and(a: Tensor, b: Tensor) -> Tensor:
-    """a and b, for bool tensors. Shapes broadcast."""
-    return elementwise(_OP["logical_and"], a, b)
-
-
-@_method
-def logical_or(a: Tensor, b: Tensor) -> Tensor:
-    """a or b, for bool tensors. Shapes broadcast."""
-    return elementwise(_OP["logical_or"], a, b)
-
-
-@_method
-def logical_xor(a: Tensor, b: Tensor) -> Tensor:
-    """True where exactly one of a and b is, for bool tensors. Shapes broadcast."""
-    return elementwise(_OP["logical_xor"], a, b)
-
-
-def where(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a where condition (bool) is true, else b. Shapes broadcast. The side not taken gets gradient 0,
-    even where its own derivative would be infinite."""
-    return elementwise(_OP["where"], condition, a, b)
-
-
 def leaky_relu(x: Tensor, negative_slope: Tensor | float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope * x; a tensor as the slope gets a gradient (PReLU).
     (Maas, Hannun and Ng, 2013)"""
@@ -400,28 +358,3 @@ def softshrink(x: Tensor, lambd: Tensor | float = 0.5) -> Tensor:
 def hardshrink(x: Tensor, lambd: Tensor | float = 0.5) -> Tensor:
     """x, and 0 where |x| <= lambd."""
     return elementwise(_OP["hardshrink"], x, lambd)
-
-
-@_method
-def clamp(x: Tensor, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
-    """x held between min and max; either may be None. Where they cross, max wins."""
-    if min is None and max is None:
-        raise ValueError("clamp: min or max must be given")
-    if min is not None:
-        x = maximum(x, min)
-    return x if max is None else minimum(x, max)
-
-
-def _in_place(name: str):
-    op = elementwise_op(name)
-
-    def update(x: Tensor, *operands):
-        return _core.elementwise_(op, x, *operands)
-
-    update.__name__ = update.__qualname__ = name + "_"
-    update.__doc__ = f"`{name}` written into x itself. Returns x."
-    return update
-
-
-for _name in ("add", "sub", "mul", "div", "pow", "relu", "sigmoid", "tanh", "exp", "sqrt", "neg", "abs"):
-    _core.add_method(_name + "_", _in_place(_name))

@@ -1,5 +1,7 @@
 """What is not hot and rests on NumPy: fancy indexing, and arithmetic of integers and float64."""
 
+import math
+
 from pyengine import _core
 from pyengine._core import Tensor, from_numpy
 from pyengine.ops._method import rule
@@ -9,25 +11,72 @@ _UFUNCS = {
     "add": "add", "sub": "subtract", "mul": "multiply", "div": "true_divide", "pow": "power", "maximum": "maximum",
     "minimum": "minimum", "neg": "negative", "abs": "abs", "sign": "sign", "square": "square", "eq": "equal",
     "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "where": "where",
-    "logical_not": "logical_not", "logical_and": "logical_and", "logical_or": "logical_or",
-    "logical_xor": "logical_xor", "sqrt": "sqrt", "exp": "exp", "log": "log", "floor": "floor", "ceil": "ceil",
+    "logical_not": "invert", "logical_and": "bitwise_and", "logical_or": "bitwise_or",
+    "logical_xor": "bitwise_xor", "sqrt": "sqrt", "exp": "exp", "log": "log", "floor": "floor", "ceil": "ceil",
 }  # fmt: skip
+
+
+def float_type(operands: list[Tensor]) -> str:
+    """The float type that torch gives to the result: the widest of the floats among them, where those without axes
+    count only if no other does; float32 of integers."""
+    floats = [x for x in operands if x.is_floating_point()]
+    names = {x.dtype.name for x in floats if x.ndim} or {x.dtype.name for x in floats}
+    return "float64" if "float64" in names else names.pop() if len(names) == 1 else "float32"
+
+
+def arrays_of(operands: list[Tensor]) -> list:
+    """NumPy's arrays: 16-bit floats as float32; a number without axes in the type of a tensor of its kind."""
+    arrays = [(x.float() if x.dtype.name in ("bfloat16", "float16") else x).detach().numpy() for x in operands]
+    kinds = {"b": 0, "u": 1, "i": 1, "f": 2}
+    for i, a in enumerate(arrays):
+        for b in arrays:
+            if a.ndim == 0 and b.ndim and kinds[a.dtype.kind] <= kinds[b.dtype.kind] > 0:
+                arrays[i] = a.astype(b.dtype)
+    return arrays
+
+
+def result_of(values, operands: list[Tensor]) -> Tensor:
+    """NumPy's result as a tensor of the type that torch gives it."""
+    import numpy
+
+    values = numpy.asarray(values)
+    if values.dtype.kind != "f":
+        return from_numpy(numpy.array(values))
+    name = float_type(operands)
+    return from_numpy(numpy.array(values, numpy.float64 if name == "float64" else numpy.float32)).to(name)
 
 
 def _arithmetic(name: str, operands: list[Tensor]) -> Tensor:
     """The row `name` for element types that it does not have; the result is off the tape."""
     import numpy
 
-    types = " and ".join(x.dtype.name for x in operands)
-    if name not in _UFUNCS or any(x.dtype.name in ("bfloat16", "float16") for x in operands):
-        raise TypeError(f"{name}: no operation for {types}; use x.float()")
-    with numpy.errstate(all="ignore"):
-        result = getattr(numpy, _UFUNCS[name])(*[x.detach().numpy() for x in operands])
-    # an integer and a float32 meet in float32, as in torch; NumPy would say float64
-    # (float64, or float16 for the root of an int8)
-    if result.dtype.kind == "f" and not any(x.dtype.name == "float64" for x in operands):
-        result = result.astype(numpy.float32)
-    return from_numpy(numpy.array(result))
+    if name not in _UFUNCS:
+        if any(x.dtype.name == "float64" for x in operands):
+            if name not in _DOUBLES:
+                raise TypeError(f"{name}: no operation for float64; use x.float()")
+            return from_numpy(numpy.array(_DOUBLES[name](numpy, *[x.detach().numpy() for x in operands])))
+        row = _core.elementwise(_core.elementwise_op(name), *[x.detach().to("float32") for x in operands])
+        return row.to(float_type(operands))
+    try:
+        with numpy.errstate(all="ignore"):
+            result = getattr(numpy, _UFUNCS[name])(*arrays_of(operands))
+    except ValueError as error:  # an integer to a negative integer power
+        raise RuntimeError(f"{name}: {error}") from None
+    except TypeError:
+        types = " and ".join(x.dtype.name for x in operands)
+        raise TypeError(f"{name}: no operation for {types}") from None
+    return result_of(result, operands)
+
+
+def _each(function):
+    """function of Python's math on every element of a float64 array."""
+    return lambda numpy, x: numpy.array([function(v) for v in x.ravel()], numpy.float64).reshape(x.shape)
+
+
+_DOUBLES = {
+    "rsqrt": lambda numpy, x: 1 / numpy.sqrt(x), "sigmoid": lambda numpy, x: 1 / (1 + numpy.exp(-x)),
+    "relu": lambda numpy, x: numpy.maximum(x, 0), "erf": _each(math.erf), "erfc": _each(math.erfc),
+}  # fmt: skip
 
 
 def _plain(index: tuple, what: str) -> tuple:

@@ -11,7 +11,7 @@ cdef Tensor row_vector(Tensor x, str what):
     return new_row_major(PE_FLOAT32, (rows,), what)
 
 
-cdef Tensor gradient_of(Tensor x, bint wanted, str what):
+cdef Tensor parameter_gradient(Tensor x, bint wanted, str what):
     return new_row_major(PE_FLOAT32, (x.view.shape[x.view.ndim - 1],), what) if wanted else None
 
 
@@ -45,8 +45,8 @@ def layer_norm_backward(Tensor x, Tensor g, Tensor mean, Tensor rstd, Tensor wei
     if x.view.ndim == 0:
         raise ValueError("layer_norm_backward: input of shape () has no axis to run along")
     cdef Tensor dx = empty_like(&x.view, PE_FLOAT32)
-    cdef Tensor dweight = gradient_of(x, wants_weight, "layer_norm")
-    cdef Tensor dbias = gradient_of(x, wants_bias, "layer_norm")
+    cdef Tensor dweight = parameter_gradient(x, wants_weight, "layer_norm")
+    cdef Tensor dbias = parameter_gradient(x, wants_bias, "layer_norm")
     args.in_, args.g, args.mean, args.rstd, args.dx = &x.view, &g.view, &mean.view, &rstd.view, &dx.view
     args.weight, args.dweight, args.dbias = view_or_null(weight), view_or_null(dweight), view_or_null(dbias)
     with nogil:
@@ -79,7 +79,7 @@ def rms_norm_backward(Tensor x, Tensor g, Tensor rstd, Tensor weight=None, bint 
     if x.view.ndim == 0:
         raise ValueError("rms_norm_backward: input of shape () has no axis to run along")
     cdef Tensor dx = empty_like(&x.view, PE_FLOAT32)
-    cdef Tensor dweight = gradient_of(x, wants_weight, "rms_norm")
+    cdef Tensor dweight = parameter_gradient(x, wants_weight, "rms_norm")
     args.in_, args.g, args.rstd, args.dx = &x.view, &g.view, &rstd.view, &dx.view
     args.weight, args.dweight = view_or_null(weight), view_or_null(dweight)
     with nogil:

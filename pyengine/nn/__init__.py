@@ -45,13 +45,11 @@ from .activation_smooth import (
     Softsign,
     Tanhshrink,
 )
+from .attention import *
 from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from .container import ModuleList, Sequential
 from .container_named import ModuleDict, ParameterDict, ParameterList
-from .attention import *
-from .container import ModuleList, Sequential
 from .conv import *
-from .dropout import Dropout
 from .dropout import (
     AlphaDropout,
     Dropout,
@@ -94,9 +92,6 @@ from .loss_margin import (
     TripletMarginWithDistanceLoss,
 )
 from .module import Module, Parameter
-from .unflatten import Unflatten
-
-from . import utils  # isort: skip
 from .norm import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from .padding import *
 from .pool import *
@@ -105,7 +100,7 @@ from .recurrent_cells import *
 from .resample import *
 from .transformer import *
 from .transformer_layers import *
-
+from .unflatten import Unflatten
 
 __all__ = [
     "ELU",

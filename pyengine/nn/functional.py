@@ -20,18 +20,18 @@ from pyengine.ops import (
     sigmoid,
     tanh,
 )
+from pyengine.ops.attention import *
 from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
+from pyengine.ops.conv import *
 from pyengine.ops.counting import one_hot
 from pyengine.ops.distance import normalize
 from pyengine.ops.grid import affine_grid, grid_sample
 from pyengine.ops.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from pyengine.ops.pad import pad
+from pyengine.ops.pool import *
+from pyengine.ops.pool_adaptive import *
+from pyengine.ops.pool_fractional import *
 from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
-from pyengine.ops.attention import *  # noqa: F403
-from pyengine.ops.conv import *  # noqa: F403
-from pyengine.ops.pool import *  # noqa: F403
-from pyengine.ops.pool_adaptive import *  # noqa: F403
-from pyengine.ops.pool_fractional import *  # noqa: F403
 from pyengine.ops.windows import fold, unfold
 
 from .formulas import activation as _activation

@@ -6,10 +6,10 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._method import tensor_only
 from pyengine.ops.create import zeros
-from pyengine.ops.elementwise import where
 from pyengine.ops.product import linear, matmul
 from pyengine.ops.random import dropout
 from pyengine.ops.reduction import amax, mean
+from pyengine.ops.rounding import where
 from pyengine.ops.shape import cat, expand, permute, reshape, transpose, unsqueeze
 from pyengine.ops.softmax import softmax
 

@@ -7,8 +7,8 @@ from pyengine._core import Tensor
 from pyengine.ops._arguments import integer, tensors_only
 from pyengine.ops._method import method, rule, tensor_only
 from pyengine.ops.create import eye
-from pyengine.ops.elementwise import where
 from pyengine.ops.products import _need, _product
+from pyengine.ops.rounding import where
 
 __all__ = ["chain_matmul", "inverse", "matrix_power"]
 

@@ -6,8 +6,8 @@ from pyengine.ops._arguments import axis_of, integer
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.arrange import movedim
 from pyengine.ops.create import arange
-from pyengine.ops.elementwise import where
 from pyengine.ops.pad import placed
+from pyengine.ops.rounding import where
 
 __all__ = ["diag", "diag_embed", "diagflat", "diagonal", "trace", "tril", "tril_indices", "triu", "triu_indices"]
 

@@ -4,7 +4,8 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import axis_of
 from pyengine.ops._method import tensor_only
-from pyengine.ops.elementwise import maximum, where
+from pyengine.ops.elementwise import maximum
+from pyengine.ops.rounding import where
 
 __all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
 

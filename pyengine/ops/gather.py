@@ -4,8 +4,8 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import along, axis_of
 from pyengine.ops._method import method, rule, tensor_only
-from pyengine.ops.elementwise import where as _choose
 from pyengine.ops.fallback import _index, _index_add
+from pyengine.ops.rounding import where as _choose
 
 __all__ = [
     "argwhere",

@@ -8,9 +8,9 @@ from pyengine._core import Tensor
 from pyengine.ops._arguments import integers
 from pyengine.ops._method import tensor_only
 from pyengine.ops.create import arange
-from pyengine.ops.elementwise import where
 from pyengine.ops.fallback import _index
 from pyengine.ops.product import matmul
+from pyengine.ops.rounding import where
 from pyengine.ops.shape import cat
 
 

@@ -8,9 +8,10 @@ from pyengine._core import Tensor
 from pyengine.ops.create import arange
 from pyengine.ops.elementwise import abs as absolute
 from pyengine.ops.elementwise import pow as power
-from pyengine.ops.elementwise import relu, sign, where
+from pyengine.ops.elementwise import relu, sign
 from pyengine.ops.reduction import amax, argmax
 from pyengine.ops.reduction import sum as total
+from pyengine.ops.rounding import where
 from pyengine.ops.shape import reshape
 from pyengine.ops.strided_windows import padded, sizes_of, spatial, windows
 

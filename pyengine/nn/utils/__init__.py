@@ -2,7 +2,7 @@
 
 from . import parametrizations, parametrize
 from . import rnn as rnn
-from .init import skip_init
-from .stateless import functional_call
 from .clip_grad import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
+from .init import skip_init
+from .stateless import functional_call

@@ -18,6 +18,7 @@ CSRC, PACKAGE = ROOT / "csrc", ROOT / "pyengine"
 LINES_A_FILE, LINES_A_FUNCTION = 400, 60
 # Raising a budget is a change of its own, with its reason here.
 LONGER_FILES: dict[str, int] = {
+    "csrc/pyengine.h": 460,  # the whole C interface in one header, as people who embed it expect
     "pyengine/_core/tensor.pxi": 430,  # one class, which Cython cannot split: a method an operator, and its mirror
     "pyengine/ops/elementwise.py": 440,  # one documented def a row: as long as the table
 }

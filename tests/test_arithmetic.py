@@ -173,8 +173,14 @@ def test_gradients_of_other_types_are_refused_by_name():
     x = pe.ones(2, requires_grad=True)
     with pytest.raises(TypeError, match="mul: gradients need float32 operands, got float32, float64"):
         x * pe.ones(2, dtype="float64")
-    with pytest.raises(TypeError, match="exp: no operation for bfloat16"):
-        pe.exp(pe.ones(2, dtype="bfloat16"))
+
+
+def test_sixteen_bits_compute_in_float32():
+    for name in ("bfloat16", "float16"):
+        half = pe.tensor([1.0, 2.0]).to(name)
+        assert pe.exp(half).dtype.name == name and (half + half).tolist() == [2.0, 4.0]
+        assert (half * pe.tensor([3.0, 0.5])).dtype is pe.float32
+        assert (half < pe.tensor([3.0, 0.5])).tolist() == [True, False]
 
 
 def test_elementwise_rows_are_the_operators():

@@ -56,4 +56,5 @@ __all__ = sorted(  # the functions, not the modules that hold them
     name
     for name, value in globals().items()
     if not name.startswith("_") and getattr(value, "__module__", "").startswith("pyengine.ops.")
+    and "._" not in value.__module__
 )

@@ -1,8 +1,12 @@
 """New tensors: constants, ranges, copies."""
 
+import builtins
+
 from pyengine import _core
 from pyengine._core import Tensor, dtype
 from pyengine.ops._method import method, rule, sizes, tensor_only
+
+_DTYPES = {"float32", "float64", "bfloat16", "float16", "int8", "int16", "int32", "int64", "uint8", "bool"}
 
 
 def zeros(*shape, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
@@ -48,13 +52,14 @@ def arange(start, end=None, step=1, dtype: dtype | str | None = None) -> Tensor:
     return _core.from_numpy(values).to(dtype)
 
 
-def eye(n: int, m: int | None = None, dtype: dtype | str | None = None) -> Tensor:
+def eye(n: int, m: int | None = None, *, dtype: dtype | str | None = None, requires_grad=False) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix of zeros."""
     import numpy
 
     if n < 0 or (m is not None and m < 0):
         raise ValueError(f"eye: sizes must not be negative, got {n} and {m}")
-    return _core.from_numpy(numpy.eye(n, m, dtype="float32")).to(dtype)
+    out = _core.from_numpy(numpy.eye(n, m, dtype="float32")).to(dtype)
+    return out.requires_grad_() if requires_grad else out
 
 
 @method
@@ -69,9 +74,20 @@ def _copy(node, g):
 
 
 @method
-def to(x: Tensor, dtype: dtype | str | None = None) -> Tensor:
-    """x in another dtype; x itself where it has that dtype already."""
-    if dtype is None or _core.dtype_of(dtype) is x.dtype:
+def to(x: Tensor, *args, dtype: dtype | str | None = None, device=None, non_blocking=False, copy=False,
+       memory_format=None) -> Tensor:  # fmt: skip
+    """x in another dtype; x itself where it has that dtype already, unless copy is true. As in torch the dtype may come
+    first, after a device, or with another tensor; the only device is "cpu"."""
+    for place, value in enumerate((*args, device)):
+        if isinstance(value, Tensor):
+            dtype = value.dtype
+        elif isinstance(value, _core.dtype) or (isinstance(value, str) and value in _DTYPES):
+            dtype = value
+        elif isinstance(value, builtins.bool) and place < len(args):
+            copy = copy or (value and place >= 2)  # after dtype comes non_blocking, then copy
+        elif value is not None and str(value) != "cpu":
+            raise TypeError(f"to: {value!r} is neither a dtype nor the device 'cpu'")
+    if not copy and (dtype is None or _core.dtype_of(dtype) is tensor_only(x, "to").dtype):
         return x
     return _core.copy(x, dtype)
 
@@ -106,6 +122,14 @@ def contiguous(x: Tensor) -> Tensor:
     if x.is_contiguous():
         return x
     return _core.reshape(_core.reshape(x, (-1,)), x.shape) if x.ndim > 1 else _core.copy(x)
+
+
+@method
+def fill(x: Tensor, value) -> Tensor:
+    """A tensor like x with every element equal to value (a number, or a tensor without axes)."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        return zeros_like(x) + value
+    return clone(tensor_only(x, "fill").detach()).fill_(value)
 
 
 @method

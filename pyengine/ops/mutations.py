@@ -10,7 +10,7 @@ _ROWS = {name: _core.elementwise_op(name) for name in ("add", "sub", "mul", "pow
                                                        "sqrt", "neg", "abs")}  # fmt: skip
 
 
-def in_place(*functions) -> None:
+def _in_place(*functions) -> None:
     """Gives Tensor the method `name_` for each function; where x has a row of its own, without a second tensor."""
     for function in functions:
         _core.add_method(function.__name__ + "_", _form(function))
@@ -46,7 +46,10 @@ _FORMS = {
     "special": "acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asinh atanh deg2rad digamma erfinv lgamma "
     "logit rad2deg sinc xlogy",
     "scan": "cumprod cumsum",
+    "gather": "masked_fill masked_scatter",
+    "scatter": "scatter scatter_add scatter_reduce index_add index_copy index_fill index_put",
+    "diagonals": "tril triu",
 }
 for _module, _names in _FORMS.items():
-    in_place(*(getattr(import_module(f"pyengine.ops.{_module}"), name) for name in _names.split()))
-in_place(renorm)
+    _in_place(*(getattr(import_module(f"pyengine.ops.{_module}"), name) for name in _names.split()))
+_in_place(renorm)

@@ -43,6 +43,10 @@ def norm(x: Tensor, p="fro", dim=None, keepdim: bool = False, dtype=None) -> Ten
     if p in ("fro", None):
         return vector_norm(x, 2, dim, keepdim, dtype=dtype)
     if isinstance(p, str):
+        if p == "nuc":
+            from pyengine.ops.matrix_norms import matrix_norm
+
+            return matrix_norm(x, "nuc", tuple(range(x.ndim)) if dim is None else dim, keepdim, dtype=dtype)
         if p in ("inf", "-inf"):
             return vector_norm(x, float(p), dim, keepdim, dtype=dtype)
         raise RuntimeError(f"norm: p must be a number or 'fro', got {p!r}")

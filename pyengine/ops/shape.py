@@ -28,6 +28,9 @@ def permute(x: Tensor, *dims) -> Tensor:
     return _core.permute(x, sizes(dims))
 
 
+_core.add_method("mT", property(lambda x: _core.transpose(x, -2, -1), doc="Matrices transposed: the last two axes."))
+
+
 @rule("permute")
 def _permute(node, g):
     dims = [d % len(node.meta) for d in node.meta]

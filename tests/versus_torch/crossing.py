@@ -11,10 +11,32 @@ DROPPED = {"device", "layout", "memory_format", "pin_memory", "generator", "pass
 class Crossing:
     """The arguments of one sample on both sides. `leaves` are the pairs of tensors that want gradients."""
 
-    def __init__(self, torch):
+    def __init__(self, torch, dtype=None):
         self.torch = torch
+        self.dtype = dtype  # of torch's side, where it is to be wider than ours
         self.leaves = []
         self.known = {}  # a tensor given twice stays one
+
+    def widened(self, value):
+        """Torch's own arguments with float32 tensors in float64."""
+        if isinstance(value, self.torch.Tensor):
+            wide = value.detach().to(self.dtype) if value.dtype is self.torch.float32 else value
+            return wide.requires_grad_(value.requires_grad) if wide is not value else value
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+            return type(value)(map(self.widened, value)) if type(value) in (list, tuple) else value
+        if isinstance(value, dict):
+            return {name: self.widened(entry) for name, entry in value.items()}
+        return value
+
+    def layer(self, theirs):
+        """Our encoder layer with the sizes and the weights of torch's."""
+        ours = pe.nn.TransformerEncoderLayer(
+            theirs.self_attn.embed_dim, theirs.self_attn.num_heads, theirs.linear1.out_features, theirs.dropout.p,
+            self.over(theirs.activation), theirs.norm1.eps, theirs.self_attn.batch_first, theirs.norm_first,
+            theirs.linear1.bias is not None,
+        )  # fmt: skip
+        ours.load_state_dict({name: self.over(t.detach()) for name, t in theirs.state_dict().items()})
+        return ours.train(theirs.training)
 
     def over(self, value):
         """value as this engine takes it."""
@@ -23,6 +45,10 @@ class Crossing:
             if id(value) not in self.known:
                 self.known[id(value)] = value, self.tensor(value)
             return self.known[id(value)][1]
+        if isinstance(value, torch.nn.TransformerEncoderLayer):
+            return self.layer(value)
+        if callable(value) and getattr(value, "__name__", "") in pe.nn.functional.__all__:
+            return getattr(pe.nn.functional, value.__name__)
         if isinstance(value, torch.dtype):
             return pe._core.dtype_of(str(value).removeprefix("torch."))
         if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
@@ -32,7 +58,9 @@ class Crossing:
         return value
 
     def tensor(self, value):
-        flat = value.detach()
+        flat = value.detach().clone()  # torch's lazy zeros become real ones
+        if self.dtype is not None and flat.dtype is self.dtype:
+            flat = flat.float()
         if flat.dtype in (self.torch.bfloat16, self.torch.float16):
             ours = pe.tensor(flat.float().numpy()).to(str(flat.dtype).removeprefix("torch."))
         else:
@@ -102,7 +130,7 @@ def compared(torch, ours, theirs, leaves, random=False, backward=True):
         return None
     if missing := [i for i, (x, _) in enumerate(pairs) if not x.requires_grad]:
         return f"result {missing[0]} does not require grad"
-    loss = sum((y * torch.tensor(weights(tuple(y.shape)))).sum() for _, y in pairs)
+    loss = sum((y * torch.tensor(weights(tuple(y.shape)), dtype=y.dtype)).sum() for _, y in pairs)
     expected = torch.autograd.grad(loss, [t for t, _ in leaves], allow_unused=True)
     total = None
     for x, y in pairs:

@@ -270,7 +270,7 @@ MAKERS = [
     lambda: [pe.ones(2), None], lambda: pe.ones, lambda: range(3), lambda: iter([1, 2]),
 ]
 NORMAL = (TypeError, ValueError, IndexError, RuntimeError, OverflowError, MemoryError, BufferError, KeyError,
-          ZeroDivisionError)
+          ZeroDivisionError, AssertionError)
 
 functions = {name: getattr(pe, name) for name in ops.__all__}
 for name in nn.functional.__all__:

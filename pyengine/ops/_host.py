@@ -5,7 +5,7 @@ from typing import Any
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops.fallback import arrays_of, result_of
+from pyengine.ops.fallback import _result_of, arrays_of
 
 
 def pair(a, b, what: str) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ def numpy_op(name: str, function: Callable[..., Any], *inputs: Tensor, recorded:
             break
     try:
         with numpy.errstate(all="ignore"):
-            out = result_of(function(*arrays_of(list(inputs))), list(inputs))
+            out = _result_of(function(*arrays_of(list(inputs))), list(inputs))
     except ValueError:
         shapes = " and ".join(str(x.shape) for x in inputs)
         raise RuntimeError(f"{name}: shapes {shapes} do not broadcast") from None

@@ -7,7 +7,7 @@ from pyengine._core import Tensor
 from pyengine.ops._host import axis_of
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.elementwise import maximum, minimum
-from pyengine.ops.reduction import _axes, _place, amax, amin, on_host, sum
+from pyengine.ops.reduction import _axes, _on_host, _place, amax, amin, sum
 from pyengine.ops.rounding import where
 
 
@@ -32,7 +32,7 @@ class MinMax(NamedTuple):
     max: Tensor
 
 
-def taken(x: Tensor, indices: Tensor, axis: int) -> Tensor:
+def _taken(x: Tensor, indices: Tensor, axis: int) -> Tensor:
     """x at indices (axis kept, of size 1) along axis; only that element gets the gradient."""
     if x.ndim == 0:
         return x.clone()
@@ -55,7 +55,7 @@ def _with_place(x: Tensor, dim: int, keepdim: bool, smallest: bool) -> tuple[Ten
         raise IndexError(f"{what}: axis {dim} of a tensor of shape {x.shape} has no elements")
     places = _place(x, axis, True, smallest)
     if x.requires_grad and _core.is_grad_enabled():
-        values = taken(x, places, axis)
+        values = _taken(x, places, axis)
     else:
         values = (amin if smallest else amax)(x, axis, keepdim=True)
     if keepdim or x.ndim == 0:
@@ -103,7 +103,7 @@ def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinM
 def _asked(what: str, x: Tensor, dim, keepdim: bool) -> Tensor:
     dim = _axes(dim)
     truth = x if tensor_only(x, what).dtype.name == "bool" else x.detach() != 0
-    return on_host(what, truth, dim, keepdim).to("uint8" if x.dtype.name == "uint8" else "bool")
+    return _on_host(what, truth, dim, keepdim).to("uint8" if x.dtype.name == "uint8" else "bool")
 
 
 @method

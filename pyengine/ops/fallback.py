@@ -35,7 +35,7 @@ def arrays_of(operands: list[Tensor]) -> list:
     return arrays
 
 
-def result_of(values, operands: list[Tensor]) -> Tensor:
+def _result_of(values, operands: list[Tensor]) -> Tensor:
     """NumPy's result as a tensor of the type that torch gives it."""
     import numpy
 
@@ -65,7 +65,7 @@ def _arithmetic(name: str, operands: list[Tensor]) -> Tensor:
     except TypeError:
         types = " and ".join(x.dtype.name for x in operands)
         raise TypeError(f"{name}: no operation for {types}") from None
-    return result_of(result, operands)
+    return _result_of(result, operands)
 
 
 def _each(function):

@@ -6,7 +6,7 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._host import axis_of
 from pyengine.ops._method import method, tensor_only
-from pyengine.ops.reduction import _axes, amax, amin, root, sum
+from pyengine.ops.reduction import _axes, _root, amax, amin, sum
 from pyengine.ops.rounding import where
 
 
@@ -21,7 +21,7 @@ def vector_norm(x: Tensor, ord: float = 2, dim=None, keepdim: bool = False, *, d
         raise TypeError(f"vector_norm: ord must be a number, got {ord!r}")
     dim = _axes(dim)
     if ord == 2:
-        return root(sum(x * x, dim, keepdim))
+        return _root(sum(x * x, dim, keepdim))
     size = x.abs()
     if ord == 1:
         return sum(size, dim, keepdim)

@@ -12,7 +12,7 @@ from pyengine.ops.rounding import where
 _OP = {name: _core.reduction_op(name) for name in ("sum", "mean", "prod", "amax", "amin")}
 
 
-def on_host(what: str, x: Tensor, dim, keepdim: bool, dtype=None) -> Tensor:
+def _on_host(what: str, x: Tensor, dim, keepdim: bool, dtype=None) -> Tensor:
     """NumPy's reduction `what` of types that the kernels have not; off the tape."""
     import numpy
 
@@ -74,7 +74,7 @@ def sum(x: Tensor, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
         return _reduced("sum", x, dim, keepdim)
     if _own(x):
         return _reduced("sum", _core.copy(x, "float32"), dim, keepdim).to(x.dtype)
-    out = on_host("sum", x, dim, keepdim, None if x.is_floating_point() else "int64")
+    out = _on_host("sum", x, dim, keepdim, None if x.is_floating_point() else "int64")
     return out if dtype is None else out.to(dtype)
 
 
@@ -97,7 +97,7 @@ def mean(x: Tensor, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
     if tensor_only(x, "mean").dtype.name == "float32":
         return _reduced("mean", x, dim, keepdim)
     if x.dtype.name == "float64":
-        return on_host("mean", x, dim, keepdim)
+        return _on_host("mean", x, dim, keepdim)
     return _reduced("mean", _core.copy(x, "float32"), dim, keepdim).to(float_type([x]))
 
 
@@ -118,7 +118,7 @@ def prod(x: Tensor, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
     if tensor_only(x, "prod").dtype.name != "float32":
         if _own(x):
             return prod(_core.copy(x, "float32"), dim, keepdim).to(x.dtype)
-        out = on_host("prod", x, dim, keepdim, None if x.is_floating_point() else "int64")
+        out = _on_host("prod", x, dim, keepdim, None if x.is_floating_point() else "int64")
         return out if dtype is None else out.to(dtype)
     out = _core.reduce(_OP["prod"], x, dim, keepdim)
     return _core.record(out, "reduce_prod", (x,), (x, out), (x.shape, dim, keepdim))
@@ -141,7 +141,7 @@ def _prod(node, g):
 
 def _others(x: Tensor, dims) -> Tensor:
     """At each element the product of the others along dims, in products that can be differentiated again."""
-    from pyengine.ops.scan import running
+    from pyengine.ops.scan import _running
 
     kept = _kept(x.shape, dims)
     order = [i for i, n in enumerate(kept) if n != 1 or x.shape[i] == 1]
@@ -152,8 +152,8 @@ def _others(x: Tensor, dims) -> Tensor:
     one = _core.full((rows.shape[0], 1), 1.0, "float32")
     from pyengine.ops.shape import cat
 
-    before = cat([one, running(rows, 1, lambda a, b: a * b)[:, : n - 1]], 1)
-    after = cat([running(rows, 1, lambda a, b: a * b, backwards=True)[:, 1:], one], 1)
+    before = cat([one, _running(rows, 1, lambda a, b: a * b)[:, : n - 1]], 1)
+    after = cat([_running(rows, 1, lambda a, b: a * b, backwards=True)[:, 1:], one], 1)
     others = _core.reshape(before * after, moved.shape)
     return _core.permute(others, [order.index(i) for i in range(x.ndim)])
 
@@ -163,7 +163,7 @@ def _extreme(name: str, x: Tensor, dim, keepdim: bool) -> Tensor:
     if not _own(tensor_only(x, name)):
         if 0 in [n for n, k in zip(x.shape, _kept(x.shape, dim, name), strict=True) if n != k]:
             raise IndexError(f"{name}: nothing to choose from in a tensor of shape {x.shape}")
-        return on_host(name, x, dim, keepdim)
+        return _on_host(name, x, dim, keepdim)
     if x.dtype.name != "float32":
         return _extreme(name, _core.copy(x, "float32"), dim, keepdim).to(x.dtype)
     out = _core.reduce(_OP[name], x, dim, keepdim)
@@ -244,7 +244,7 @@ def _var_mean(x: Tensor, dim, correction, keepdim: bool, what: str) -> tuple[Ten
     return spread, middle if keepdim else _core.reshape(middle, spread.shape)
 
 
-def root(square: Tensor) -> Tensor:
+def _root(square: Tensor) -> Tensor:
     """The square root with gradient 0 at 0, as lengths and deviations have it."""
     if not (square.requires_grad and _core.is_grad_enabled()):
         return square.sqrt()
@@ -261,7 +261,7 @@ def var(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = False
 @method
 def std(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction=None) -> Tensor:
     """The standard deviation over the axes dim, the root of `var`."""
-    return root(_var_mean(x, *_correction(dim, unbiased, correction, keepdim), "std")[0])
+    return _root(_var_mean(x, *_correction(dim, unbiased, correction, keepdim), "std")[0])
 
 
 def var_mean(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction=None):
@@ -272,4 +272,4 @@ def var_mean(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = 
 def std_mean(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction=None):
     """(standard deviation, mean) over the axes dim."""
     spread, middle = _var_mean(x, *_correction(dim, unbiased, correction, keepdim), "std_mean")
-    return root(spread), middle
+    return _root(spread), middle

@@ -6,7 +6,7 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._host import axis_of
 from pyengine.ops._method import method, rule, tensor_only
-from pyengine.ops.fallback import result_of
+from pyengine.ops.fallback import _result_of
 from pyengine.ops.shape import cat
 from pyengine.ops.special import logaddexp
 
@@ -25,7 +25,7 @@ class Cummin(NamedTuple):
     indices: Tensor
 
 
-def running(x: Tensor, axis: int, join, backwards: bool = False) -> Tensor:
+def _running(x: Tensor, axis: int, join, backwards: bool = False) -> Tensor:
     """join of x's elements up to each along axis (from each to the end), in log2(n) steps of operations on tensors:
     differentiable as often as they are, also where a quotient would divide by 0. (Hillis and Steele, 1986)"""
     lead, n, step = (slice(None),) * axis, x.shape[axis], 1
@@ -56,7 +56,7 @@ def _by_numpy(function, x: Tensor, axis: int) -> Tensor:
     values = (x.float() if x.dtype.name == "bfloat16" else x).detach().numpy()
     with numpy.errstate(all="ignore"):
         result = function(values.reshape(x.shape or (1,)), axis=axis)
-    return result_of(result.astype(values.dtype, copy=False).reshape(x.shape), [x])
+    return _result_of(result.astype(values.dtype, copy=False).reshape(x.shape), [x])
 
 
 def _sums(x: Tensor, axis: int, backwards: bool) -> Tensor:
@@ -85,7 +85,7 @@ def cumprod(x: Tensor, dim: int, *, dtype=None) -> Tensor:
     """The running products along axis dim; of integers and bool as int64."""
     x, axis = _typed(x, dtype, "cumprod"), axis_of(x, dim, "cumprod")
     if _watched(x) and x.ndim:
-        return running(x.clone(), axis, lambda a, b: a * b)
+        return _running(x.clone(), axis, lambda a, b: a * b)
     import numpy
 
     return x.clone() if x.ndim == 0 else _by_numpy(numpy.cumprod, x, axis)
@@ -97,7 +97,7 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     axis = axis_of(x, dim, "logcumsumexp")
     if not x.is_floating_point():
         raise RuntimeError(f"logcumsumexp: floats are needed, got {x.dtype.name}")
-    return x.clone() if x.ndim == 0 else running(x.clone(), axis, logaddexp)
+    return x.clone() if x.ndim == 0 else _running(x.clone(), axis, logaddexp)
 
 
 def _extremes(x: Tensor, dim: int, what: str) -> tuple[Tensor, Tensor]:

@@ -43,6 +43,7 @@ def _p(p, what: str) -> float:
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | tuple = 1, eps: float = 1e-12) -> Tensor:
     """x / max(|x|_p, eps) along axis dim."""
+    tensor_only(input, "normalize", "input")
     for d in dim if isinstance(dim, (tuple, list)) else (dim,):
         axis_of(input, d, "normalize")
     return input / maximum(length(input, _p(p, "normalize"), dim, True), float(eps))

@@ -234,7 +234,7 @@ def _correction(dim, unbiased, correction, keepdim) -> tuple:
     return _axes(dim), 1 if correction is None else correction, keepdim
 
 
-def _var_mean(x: Tensor, dim, correction, keepdim: bool, what: str) -> tuple[Tensor, Tensor]:
+def _var_mean(what: str, x: Tensor, dim, correction, keepdim: bool) -> tuple[Tensor, Tensor]:
     if not tensor_only(x, what).is_floating_point():
         raise RuntimeError(f"{what}: floats are needed, got {x.dtype.name} of shape {x.shape}")
     count = _product(x.shape) // max(_product(_kept(x.shape, dim, what)), 1)
@@ -255,21 +255,21 @@ def _root(square: Tensor) -> Tensor:
 @method
 def var(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction=None) -> Tensor:
     """The variance over the axes dim: sum((x - mean)^2) / (n - correction); the correction is 1 if not given."""
-    return _var_mean(x, *_correction(dim, unbiased, correction, keepdim), "var")[0]
+    return _var_mean("var", x, *_correction(dim, unbiased, correction, keepdim))[0]
 
 
 @method
 def std(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction=None) -> Tensor:
     """The standard deviation over the axes dim, the root of `var`."""
-    return _root(_var_mean(x, *_correction(dim, unbiased, correction, keepdim), "std")[0])
+    return _root(_var_mean("std", x, *_correction(dim, unbiased, correction, keepdim))[0])
 
 
 def var_mean(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction=None):
     """(variance, mean) over the axes dim."""
-    return _var_mean(x, *_correction(dim, unbiased, correction, keepdim), "var_mean")
+    return _var_mean("var_mean", x, *_correction(dim, unbiased, correction, keepdim))
 
 
 def std_mean(x: Tensor, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction=None):
     """(standard deviation, mean) over the axes dim."""
-    spread, middle = _var_mean(x, *_correction(dim, unbiased, correction, keepdim), "std_mean")
+    spread, middle = _var_mean("std_mean", x, *_correction(dim, unbiased, correction, keepdim))
     return _root(spread), middle

@@ -1,7 +1,7 @@
 """Medians and quantiles (sorted by NumPy), covariance and correlation."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
@@ -78,7 +78,7 @@ def quantile(x: Tensor, q, dim: int | None = None, keepdim: bool = False, *, int
         raise RuntimeError(f"quantile: floats are needed, got {x.dtype.name} of shape {x.shape}")
     if not isinstance(q, (Tensor, int, float)):
         raise TypeError(f"quantile: q must be a number or a Tensor, got {type(q).__name__}")
-    levels = q.detach().tolist() if isinstance(q, Tensor) else q
+    levels: Any = q.detach().tolist() if isinstance(q, Tensor) else q
     several = isinstance(levels, list)
     if isinstance(q, Tensor) and q.ndim > 1:
         raise RuntimeError(f"quantile: q must be a number or a vector, got shape {q.shape}")
@@ -107,7 +107,8 @@ def quantile(x: Tensor, q, dim: int | None = None, keepdim: bool = False, *, int
         out = below + (above - below) * weight if interpolation in ("linear", "midpoint") else below
         return _core.reshape(where(unknown, math.nan, out), shape)
 
-    return stack([one(level, q[i]) for i, level in enumerate(levels)]) if several else one(levels, q)
+    given: Any = q
+    return stack(list(map(one, levels, given))) if several else one(levels, given)
 
 
 @method

@@ -112,7 +112,7 @@ def _of_distribution(input: Tensor, target: Tensor, weight: Tensor | None, reduc
     if smoothing:
         target = target * (1.0 - smoothing) + smoothing / max(classes, 1)
     terms = ops.log_softmax(input, axis) * target
-    if _class_weight("cross_entropy", weight, classes) is not None:
+    if _class_weight("cross_entropy", weight, classes) is not None and weight is not None:
         terms = terms * weight.reshape(classes, *[1] * (input.ndim - 1 - axis))
     each = -terms.sum(axis)
     return reduced(each, reduction)

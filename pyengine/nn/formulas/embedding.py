@@ -133,12 +133,12 @@ def _largest(rows: Tensor, numbers: list[int], bags: int) -> Tensor:
     features = rows.shape[1]
     places = []  # of each maximum among all numbers of rows; -1: an empty bag
     columns = ops.arange(features).tolist()
-    for bag in members:
-        if not bag:
+    for bag_rows in members:
+        if not bag_rows:
             places += [-1] * features
             continue
-        best = ops.argmax(_core.take_rows(rows.detach(), _core.tensor(bag, "int64")), 0).tolist()
-        places += [bag[i] * features + column for i, column in zip(best, columns, strict=True)]
+        best = ops.argmax(_core.take_rows(rows.detach(), _core.tensor(bag_rows, "int64")), 0).tolist()
+        places += [bag_rows[i] * features + column for i, column in zip(best, columns, strict=True)]
     index = _core.tensor(places, "int64") if places else _core.empty((0,), "int64")
     return _core.take_rows(rows.reshape(-1, 1), index, -1).reshape(bags, features)
 

@@ -177,16 +177,15 @@ def gaussian_nll_loss(
     reduction = asked("gaussian_nll_loss", reduction)
     tensor_only(input, "gaussian_nll_loss", "input")
     tensor_only(target, "gaussian_nll_loss", "target")
-    if not isinstance(var, Tensor):
-        var = _core.full(input.shape, float(var), "float32")
-    if 0 not in var.shape and var.detach().amin().item() < 0:
-        raise ValueError(f"gaussian_nll_loss: var of shape {var.shape} has a negative entry")
-    if var.shape != input.shape:
-        if input.shape[:-1] == var.shape:
-            var = var.unsqueeze(-1)
-        elif input.ndim != var.ndim or [v for x, v in zip(input.shape, var.shape, strict=True) if x != v] != [1]:
-            raise ValueError(f"gaussian_nll_loss: var of shape {var.shape} does not fit input of shape {input.shape}")
+    spread: Tensor = var if isinstance(var, Tensor) else _core.full(input.shape, float(var), "float32")
+    if 0 not in spread.shape and spread.detach().amin().item() < 0:
+        raise ValueError(f"gaussian_nll_loss: var of shape {spread.shape} has a negative entry")
+    if spread.shape != input.shape:
+        if input.shape[:-1] == spread.shape:
+            spread = spread.unsqueeze(-1)
+        elif input.ndim != spread.ndim or [v for x, v in zip(input.shape, spread.shape, strict=True) if x != v] != [1]:
+            raise ValueError(f"gaussian_nll_loss: var {spread.shape} does not fit input of shape {input.shape}")
     # the bound is not seen by the gradient
-    v = ops.where(var.detach() < eps, var - var.detach() + eps, var)
+    v = ops.where(spread.detach() < eps, spread - spread.detach() + eps, spread)
     each = (ops.log(v) + (input - target).square() / v) * 0.5
     return reduced(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)

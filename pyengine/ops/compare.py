@@ -88,7 +88,8 @@ def bitwise_not(x: Tensor) -> Tensor:
     return numpy_op("bitwise_not", numpy.invert, x, recorded=False)
 
 
-_OPERATORS["bitwise_left_shift"], _OPERATORS["bitwise_right_shift"] = bitwise_left_shift, bitwise_right_shift  # type: ignore[assignment]
+_OPERATORS["bitwise_left_shift"] = bitwise_left_shift  # type: ignore[assignment]
+_OPERATORS["bitwise_right_shift"] = bitwise_right_shift  # type: ignore[assignment]
 
 
 @method

@@ -19,27 +19,25 @@ static int without(const cpu_set_t *home, int processor, cpu_set_t *narrowed) {
     return CPU_COUNT(narrowed) > 0;
 }
 
-/* The worker does not run on `processor` now: the caller does. */
-static void send_away(struct pe_seat *seat, int processor) {
+/* The worker does not run on `processor` now: the caller does. A sleeper that is at home is asked where that is
+ * today; it cannot read `home` meanwhile, while a spinner might. */
+static void send_away(struct pe_seat *seat, int processor, int sleeps) {
     cpu_set_t narrowed;
     pid_t thread = atomic_load(&seat->thread);
-    if (thread && sched_getaffinity(thread, sizeof seat->home, &seat->home) == 0 &&
-        without(&seat->home, processor, &narrowed) &&
-        sched_setaffinity(thread, sizeof narrowed, &narrowed) == 0)
+    if (!thread || (sleeps && !atomic_load(&seat->away) &&
+                    sched_getaffinity(thread, sizeof seat->home, &seat->home) != 0))
+        return;
+    if (without(&seat->home, processor, &narrowed) && sched_setaffinity(thread, sizeof narrowed, &narrowed) == 0)
         atomic_store(&seat->away, 1);
 }
 
 void pe_seat_begin(struct pe_seat *seat, pthread_t worker) {
     cpu_set_t narrowed;
+    CPU_ZERO(&seat->home);
     if (sched_getaffinity(0, sizeof seat->home, &seat->home) == 0 &&
         without(&seat->home, sched_getcpu(), &narrowed) &&
         pthread_setaffinity_np(worker, sizeof narrowed, &narrowed) == 0)
         atomic_store(&seat->away, 1);
-}
-
-/* `away` is read before `place`: see pe_seat_wake */
-static int is_at(struct pe_seat *seat, int place) {
-    return !atomic_load(&seat->away) && atomic_load(&seat->place) == place;
 }
 
 /* From every worker at `place` takes `processor`, which is the caller's. */
@@ -48,13 +46,13 @@ static void clear(struct pe_pool *pool, int place, int processor) {
     if (processor < 0 || atomic_load(&pool->workers) > MOST_MOVED)
         return;
     for (int i = 0; i < taken && !found; i++)
-        found = is_at(&pool->seats[i], place);
+        found = atomic_load(&pool->seats[i].place) == place;
     if (!found)
         return;
     pe_lock_take(&pool->lock); /* nobody ends meanwhile: the numbers of threads stay true */
     for (int i = 0; i < taken; i++)
-        if (is_at(&pool->seats[i], place))
-            send_away(&pool->seats[i], processor);
+        if (atomic_load(&pool->seats[i].place) == place)
+            send_away(&pool->seats[i], processor, place == PE_SEAT_ASLEEP);
     pe_lock_drop(&pool->lock);
 }
 
@@ -70,8 +68,7 @@ static void go_home(struct pe_seat *seat) {
         sched_setaffinity(0, sizeof seat->home, &seat->home);
 }
 
-/* First the place, then home: whoever writes `home` meanwhile found it neither away nor elsewhere, and says `away`
- * after; the next sleep undoes that. */
+/* Who sends it away at this very moment says `away` after: the next move, or the next sleep, undoes that. */
 static void move_to(struct pe_seat *seat, int place) {
     atomic_store(&seat->place, place);
     go_home(seat);

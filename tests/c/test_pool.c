@@ -211,28 +211,29 @@ static void test_idle(void) {
 /* ---- where workers run ---- */
 
 #ifdef __linux__
-struct places { pthread_t caller; cpu_set_t at_home; _Atomic int helped, beside_caller, narrow; int processor; };
+struct places { pthread_t caller; _Atomic int helped; };
 
 static void place_body(int64_t begin, int64_t end, void *arg) {
     struct places *p = arg;
-    cpu_set_t mine;
     (void)begin, (void)end;
-    if (!pthread_equal(pthread_self(), p->caller)) {
-        p->helped++;
-        p->beside_caller += sched_getcpu() == p->processor;
-        sched_getaffinity(0, sizeof mine, &mine);
-        p->narrow += !CPU_EQUAL(&mine, &p->at_home);
-    }
+    if (!pthread_equal(pthread_self(), p->caller)) p->helped++;
     burn(20000);
 }
 
-/* Whatever processor the caller computes on, a worker that slept on it wakes on another one, and may run
- * everywhere again. */
+/* The one worker's seat, once it sleeps. */
+static struct pe_seat *sleeping_seat(void) {
+    for (int wait = 0; wait < 2000; wait++, usleep(1000))
+        for (struct pe_seat *s = ctx->pool->seats; s < ctx->pool->seats + PE_MAX_THREADS; s++)
+            if (s->pool && s->place == PE_SEAT_ASLEEP && stats().workers == 1) return s;
+    return NULL;
+}
+
+/* Whatever processor the caller computes on, a sleeping worker is sent elsewhere before it is woken, helps, and may run
+ * everywhere again when it sleeps the next time. */
 static void test_seats(void) {
-    cpu_set_t all, one;
+    cpu_set_t all, one, mask;
     struct places p = {.caller = pthread_self()};
     sched_getaffinity(0, sizeof all, &all);
-    p.at_home = all;
     if (CPU_COUNT(&all) < 2) {
         printf("test_seats: one processor: nowhere else to run\n");
         return;
@@ -242,17 +243,21 @@ static void test_seats(void) {
     for (int round = 0, processor = 0; round < 8; round++, processor++) {
         while (!CPU_ISSET(processor % CPU_SETSIZE, &all)) processor++;
         processor %= CPU_SETSIZE;
-        usleep(2000); /* the worker falls asleep */
+        struct pe_seat *seat = sleeping_seat();
+        CHECK(seat != NULL);
+        if (!seat) break;
+        sched_getaffinity(seat->thread, sizeof mask, &mask);
+        CHECK(CPU_EQUAL(&mask, &all) || seat->away); /* or it will be when it wakes */
         CPU_ZERO(&one);
         CPU_SET(processor, &one);
         sched_setaffinity(0, sizeof one, &one);
-        p.processor = processor;
-        p.helped = p.beside_caller = p.narrow = 0;
-        /* a worker that waits behind the caller cannot help; the first one here may be an earlier one, still awake */
-        for (int i = 0; i < 50 && !p.helped; i++) pe_parallel_for(ctx, 200, 1, 0, place_body, &p);
+        pe_seat_clear_sleepers(ctx->pool);
+        sched_getaffinity(seat->thread, sizeof mask, &mask);
+        CHECK(seat->away && !CPU_ISSET(processor, &mask) && CPU_COUNT(&mask) == CPU_COUNT(&all) - 1);
+        CHECK(CPU_EQUAL(&seat->home, &all));
+        p.helped = 0;
+        for (int i = 0; i < 500 && !p.helped; i++) pe_parallel_for(ctx, 200, 1, 0, place_body, &p);
         CHECK(p.helped > 0);
-        CHECK(p.beside_caller == 0);
-        CHECK(p.narrow == 0);
     }
     sched_setaffinity(0, sizeof all, &all);
 }

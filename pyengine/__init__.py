@@ -43,8 +43,6 @@ float32, float64, bfloat16, float16, int8, int16, int32, int64, uint8, bool_ = (
 )
 
 # Imported at first use: `import pyengine` stays within milliseconds.
-_LAZY = {"autograd", "data", "io", "nn", "ops", "optim", "train"}
-_LAZY |= {"utils"}
 _LAZY = {"autograd", "data", "io", "linalg", "nn", "ops", "optim", "train", "utils"}
 
 

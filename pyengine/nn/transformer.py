@@ -9,7 +9,8 @@ from . import functional as F
 from . import init
 from .container import ModuleList
 from .module import Module
-from .transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer, layer_norm
+from .norm import LayerNorm
+from .transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = ["Transformer", "TransformerDecoder", "TransformerEncoder"]
 
@@ -112,10 +113,10 @@ class Transformer(Module):
         options = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias,
                    device, dtype)  # fmt: skip
         self.encoder = custom_encoder or TransformerEncoder(
-            TransformerEncoderLayer(*options), num_encoder_layers, layer_norm(d_model, layer_norm_eps, bias)
+            TransformerEncoderLayer(*options), num_encoder_layers, LayerNorm(d_model, layer_norm_eps, bias=bias)
         )
         self.decoder = custom_decoder or TransformerDecoder(
-            TransformerDecoderLayer(*options), num_decoder_layers, layer_norm(d_model, layer_norm_eps, bias)
+            TransformerDecoderLayer(*options), num_decoder_layers, LayerNorm(d_model, layer_norm_eps, bias=bias)
         )
         self._reset_parameters()
         self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first

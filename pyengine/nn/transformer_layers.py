@@ -1,40 +1,14 @@
 """The layers of a transformer: attention, a feed-forward net, and a norm around each."""
 
-import pyengine as pe
 
 from . import functional as F
 from .attention import MultiheadAttention
 from .dropout import Dropout
 from .linear import Linear
-from .module import Module, Parameter
+from .module import Module
+from .norm import LayerNorm
 
 __all__ = ["TransformerDecoderLayer", "TransformerEncoderLayer"]
-
-
-class _LayerNorm(Module):
-    """(x - mean) / sqrt(variance + eps) weight + bias over the last axis. (Ba et al. 2016)"""
-
-    def __init__(self, size, eps=1e-5, bias=True):
-        super().__init__()
-        self.normalized_shape, self.eps = (size,), eps
-        self.weight = Parameter(pe.ones(size))
-        self.register_parameter("bias", Parameter(pe.zeros(size)) if bias else None)
-
-    def forward(self, x):
-        centred = x - x.mean(-1, keepdim=True)
-        y = centred * (centred.square().mean(-1, keepdim=True) + self.eps).rsqrt() * self.weight
-        return y if self.bias is None else y + self.bias
-
-    def __repr__(self):
-        return (
-            f"LayerNorm({self.normalized_shape}, eps={self.eps}, elementwise_affine=True, bias={self.bias is not None})"
-        )
-
-
-def layer_norm(size, eps, bias):
-    """nn.LayerNorm(size), or the composed one where nn has none."""
-    kind = getattr(pe.nn, "LayerNorm", None)
-    return _LayerNorm(size, eps, bias) if kind is None else kind(size, eps=eps, bias=bias)
 
 
 def _activation(activation):
@@ -76,7 +50,7 @@ class _Layer(Module):
         self.norm_first = norm_first
         for prefix in ("norm", "dropout"):
             for i in range(len(attentions) + 1):
-                part = layer_norm(size, eps, bias) if prefix == "norm" else Dropout(dropout)
+                part = LayerNorm(size, eps, bias=bias) if prefix == "norm" else Dropout(dropout)
                 setattr(self, f"{prefix}{i + 1}", part)
         self.activation = _activation(activation)
 

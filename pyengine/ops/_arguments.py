@@ -7,7 +7,9 @@ from pyengine.ops._method import tensor_only
 def axis_of(x: Tensor, dim, what: str, extra: int = 0) -> int:
     """dim as 0 .. ndim-1 (a tensor without axes answers for axis 0); IndexError names the operation `what`."""
     n = tensor_only(x, what).ndim + extra
-    dim = integer(dim, what, "dim")
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"{what}: an axis must be an integer, got {dim!r}")
+    dim = dim.__index__()
     if not -max(n, 1) <= dim < max(n, 1):
         raise IndexError(f"{what}: axis {dim} is out of range for shape {x.shape}")
     return dim % max(n, 1)

@@ -53,15 +53,3 @@ def pulled(node, *gradients):
     return tuple(
         None if g is None else _core.sum_to(g, x.shape) for g, x in zip(gradients, node.saved[:-1], strict=True)
     )
-
-
-def axis_of(x: Tensor, dim, what: str) -> int:
-    """dim as an axis of x, from 0; a tensor without axes lets itself be asked for axis 0 and -1."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{what}: x must be a Tensor, got {type(x).__name__}")
-    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
-        raise TypeError(f"{what}: an axis must be an integer, got {dim!r}")
-    n = max(x.ndim, 1)
-    if not -n <= dim < n:
-        raise IndexError(f"{what}: axis {dim} is out of range for shape {x.shape}")
-    return dim.__index__() % n

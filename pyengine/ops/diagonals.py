@@ -6,8 +6,8 @@ from pyengine.ops._arguments import axis_of, integer
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.arrange import movedim
 from pyengine.ops.create import arange
-from pyengine.ops.pad import placed
 from pyengine.ops.rounding import where
+from pyengine.ops.shape import _placed
 
 __all__ = ["diag", "diag_embed", "diagflat", "diagonal", "trace", "tril", "tril_indices", "triu", "triu_indices"]
 
@@ -51,7 +51,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
         raise RuntimeError(f"diag_embed: offset {offset} is too large for shape {input.shape}")
     lead = input.shape[:-1]
     _, at = _steps(size, size, offset)
-    out = placed(input, (*lead, size * size), (Ellipsis, at if input.shape[-1] else slice(0, 0)))
+    out = _placed(input, (*lead, size * size), (Ellipsis, at if input.shape[-1] else slice(0, 0)))
     return movedim(_core.reshape(out, (*lead, size, size)), (-2, -1), (a, b))
 
 

@@ -5,32 +5,9 @@ from pyengine._core import Tensor
 from pyengine.ops._arguments import axis_of
 from pyengine.ops._method import tensor_only
 from pyengine.ops.elementwise import maximum
-from pyengine.ops.rounding import where
+from pyengine.ops.norms import vector_norm
 
 __all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
-
-
-def length(x: Tensor, p: float, dim, keepdim: bool = False) -> Tensor:
-    """The p-norm over axis dim. Its gradient at 0 is 0."""
-    if p == 2:
-        squares = (x * x).sum(dim, keepdim)
-        zero = squares.detach() == 0.0
-        return where(zero, 0.0, where(zero, 1.0, squares).sqrt())
-    if p == 0:
-        return x.sign().abs().sum(dim, keepdim)
-    size = x.abs()
-    if p == 1:
-        return size.sum(dim, keepdim)
-    if p == float("inf"):
-        return size.amax(dim, keepdim)
-    if p == float("-inf"):
-        return size.amin(dim, keepdim)
-    if p < 0:
-        return (size ** float(p)).sum(dim, keepdim) ** (1.0 / p)
-    zero = size.detach() == 0.0
-    total = where(zero, 0.0, where(zero, 1.0, size) ** float(p)).sum(dim, keepdim)
-    zero = total.detach() == 0.0
-    return where(zero, 0.0, where(zero, 1.0, total) ** (1.0 / p))
 
 
 def _p(p, what: str) -> float:
@@ -46,7 +23,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | tuple = 1, eps: float = 
     tensor_only(input, "normalize", "input")
     for d in dim if isinstance(dim, (tuple, list)) else (dim,):
         axis_of(input, d, "normalize")
-    return input / maximum(length(input, _p(p, "normalize"), dim, True), float(eps))
+    return input / maximum(vector_norm(input, _p(p, "normalize"), dim, True), float(eps))
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
@@ -56,14 +33,14 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     a, b = broadcast_tensors(tensor_only(x1, "cosine_similarity", "x1"), tensor_only(x2, "cosine_similarity", "x2"))
     axis = axis_of(a, dim, "cosine_similarity")
     eps = float(eps)
-    a, b = (x / maximum(length(x, 2, axis, True), eps) for x in (a, b))
+    a, b = (x / maximum(vector_norm(x, 2, axis, True), eps) for x in (a, b))
     return (a * b).sum(axis)
 
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """|x1 - x2 + eps|_p over the last axis. Shapes broadcast."""
     difference = tensor_only(x1, "pairwise_distance", "x1") - tensor_only(x2, "pairwise_distance", "x2") + float(eps)
-    return length(difference, _p(p, "pairwise_distance"), -1, keepdim)
+    return vector_norm(difference, _p(p, "pairwise_distance"), -1, keepdim)
 
 
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
@@ -78,7 +55,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     difference = x1.unsqueeze(-2) - x2.unsqueeze(-3)
     if difference.shape[-1] == 0:
         return difference.sum(-1)
-    return length(difference, power, -1)
+    return vector_norm(difference, power, -1)
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
@@ -92,4 +69,4 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     difference = input[i] - input[j]
     if 0 in difference.shape:
         return difference.sum(-1) if difference.ndim > 1 else _core.full((0,), 0.0)
-    return length(difference, power, -1)
+    return vector_norm(difference, power, -1)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._host import axis_of
+from pyengine.ops._arguments import axis_of
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.elementwise import maximum, minimum
 from pyengine.ops.reduction import _axes, _on_host, _place, amax, amin, sum

@@ -4,7 +4,7 @@ import math
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._host import axis_of
+from pyengine.ops._arguments import axis_of
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.reduction import _axes, _root, amax, amin, sum
 from pyengine.ops.rounding import where
@@ -29,11 +29,9 @@ def vector_norm(x: Tensor, ord: float = 2, dim=None, keepdim: bool = False, *, d
         return sum(size.sign(), dim, keepdim)
     if math.isinf(ord):
         return (amax if ord > 0 else amin)(size, dim, keepdim)
-    if ord < 0:
-        return sum(size ** float(ord), dim, keepdim) ** (1.0 / ord)
-    zero = size == 0.0  # where the slope of |x|^ord may be infinite
+    zero = size.detach() == 0.0  # where the slope of |x|^ord may be infinite
     total = sum(where(zero, 0.0, where(zero, 1.0, size) ** float(ord)), dim, keepdim)
-    zero = total == 0.0
+    zero = amax(zero.float(), dim, keepdim) > 0.0 if ord < 0 else total.detach() == 0.0
     return where(zero, 0.0, where(zero, 1.0, total) ** (1.0 / ord))
 
 

@@ -4,14 +4,7 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import along, integers
 from pyengine.ops._method import tensor_only
-from pyengine.ops.shape import cat
-
-
-def placed(x: Tensor, shape: tuple, index: tuple, value=0) -> Tensor:
-    """A tensor of `shape` full of value, with x at the slices `index`."""
-    out = _core.full(shape, value, x.dtype, "pad")
-    out[index] = x.detach()
-    return _core.record(out, "scatter_slice", (x,), (), index)
+from pyengine.ops.shape import _placed, cat
 
 
 def _cut(x: Tensor, widths: list) -> tuple:
@@ -25,7 +18,7 @@ def _constant(x: Tensor, widths: list, value) -> Tensor:
         raise RuntimeError(f"pad: widths {widths} leave less than nothing of shape {x.shape}")
     cut = _cut(x, widths)
     at = tuple(slice(max(a, 0), n - max(b, 0)) for n, (a, b) in zip(shape, widths, strict=True))
-    return placed(x[cut] if x.ndim else x, shape, at, value)
+    return _placed(x[cut] if x.ndim else x, shape, at, value)
 
 
 def _reflected(x: Tensor, axis: int, a: int, b: int) -> Tensor:

@@ -1,5 +1,7 @@
 """Products by name: each is `matmul` with its operands' axes checked and arranged."""
 
+from math import prod as _count
+
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import axis_of, integer, integers
@@ -214,10 +216,12 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     out, n1, n2 = weight.shape
     if (input1.shape[-1], input2.shape[-1]) != (n1, n2):
         raise RuntimeError(f"bilinear: shapes {input1.shape}, {input2.shape} and {weight.shape} do not fit")
-    count = input1.numel() // n1 if n1 else 0
+    count = _count(input1.shape[:-1])
     x, y = _core.reshape(input1, (count, n1)), _core.reshape(input2, (count, n2))
     spread = matmul(x, _core.reshape(_core.permute(weight, (1, 0, 2)), (n1, out * n2)))  # (count, out * n2)
     both = matmul(_core.reshape(spread, (count, out, n2)), _core.reshape(y, (count, n2, 1)))
+    if bias is not None and tensor_only(bias, "bilinear", "bias").shape != (out,):
+        raise RuntimeError(f"bilinear: bias of shape {bias.shape} does not fit weight of shape {weight.shape}")
     result = _core.reshape(both, (*input1.shape[:-1], out))
     return result if bias is None else result + bias
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._host import axis_of
+from pyengine.ops._arguments import axis_of
 from pyengine.ops._method import method, rule, tensor_only
 from pyengine.ops.fallback import _result_of
 from pyengine.ops.shape import cat

@@ -2,6 +2,7 @@
 
 from pyengine import _core
 from pyengine._core import Tensor
+from pyengine.ops._arguments import axes_of, axis_of
 from pyengine.ops._method import method, rule, sizes, tensor_only
 
 
@@ -62,33 +63,22 @@ def _expand(node, g):
     return _core.sum_to(g, node.meta)
 
 
-def _axis(x: Tensor, dim: int, what: str, extra: int = 0) -> int:
-    n = tensor_only(x, what).ndim + extra
-    if not hasattr(dim, "__index__"):
-        raise TypeError(f"{what}: an axis must be an integer, got {dim!r}")
-    if not -n <= dim < max(n, 1):
-        raise IndexError(f"{what}: axis {dim} is out of range for shape {x.shape}")
-    return dim % max(n, 1)
-
-
 @method
 def squeeze(x: Tensor, dim: int | tuple | None = None) -> Tensor:
     """x without its axes of size 1, or without the axis dim (or several) if that has size 1."""
     if isinstance(dim, (tuple, list)):
-        gone = [_axis(x, d, "squeeze") for d in dim]
-        if len(set(gone)) != len(gone):
-            raise RuntimeError(f"squeeze: dims {tuple(dim)} name an axis twice in shape {x.shape}")
+        gone = axes_of(x, dim, "squeeze")
         return _core.view(x, [n for i, n in enumerate(tensor_only(x, "squeeze").shape) if n != 1 or i not in gone])
     if dim is None:
         return _core.view(x, [n for n in tensor_only(x, "squeeze").shape if n != 1])
-    axis = _axis(x, dim, "squeeze")
+    axis = axis_of(x, dim, "squeeze")
     return x if x.ndim == 0 or x.shape[axis] != 1 else _core.view(x, x.shape[:axis] + x.shape[axis + 1 :])
 
 
 @method
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """x with a new axis of size 1 at dim."""
-    axis = _axis(x, dim, "unsqueeze", 1)
+    axis = axis_of(x, dim, "unsqueeze", 1)
     return _core.view(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -97,7 +87,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes start_dim to end_dim as one."""
     if tensor_only(x, "flatten").ndim == 0:
         return _core.reshape(x, (1,))
-    first, last = _axis(x, start_dim, "flatten"), _axis(x, end_dim, "flatten")
+    first, last = axis_of(x, start_dim, "flatten"), axis_of(x, end_dim, "flatten")
     if first > last:
         raise ValueError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim} in shape {x.shape}")
     size = 1
@@ -109,14 +99,14 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 @rule("slice")
 def _slice(node, g):
     shape, index = node.meta
-    return _scatter_slice(g, shape, index)
+    return _placed(g, shape, index)
 
 
-def _scatter_slice(g: Tensor, shape: tuple, index: tuple) -> Tensor:
-    """Zeros of `shape` with g at `index`: what x[index] pulls back."""
-    out = _core.full(shape, 0.0, "float32")
-    out[index] = g.detach()
-    return _core.record(out, "scatter_slice", (g,), (), index)
+def _placed(x: Tensor, shape: tuple, index: tuple, value: float = 0) -> Tensor:
+    """A tensor of `shape` full of value, with x at the slices `index`: with 0, what a slice pulls back."""
+    out = _core.full(shape, value, x.dtype)
+    out[index] = x.detach()
+    return _core.record(out, "scatter_slice", (x,), (), index)
 
 
 @rule("scatter_slice")
@@ -131,7 +121,7 @@ def cat(tensors, dim: int = 0) -> Tensor:
         raise ValueError("cat: at least one tensor is needed")
     tensors = tuple(x for x in tensors if x.shape != (0,)) or tensors[:1]  # a vector of nothing fits anywhere
     first = tensors[0]
-    axis = _axis(first, dim, "cat")
+    axis = axis_of(first, dim, "cat")
     for x in tensors:
         if x.dtype is not first.dtype:
             raise TypeError(f"cat: dtypes {first.dtype.name} and {x.dtype.name} differ")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._host import axis_of
+from pyengine.ops._arguments import axis_of
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.reduction import mean, sum
 from pyengine.ops.rounding import clamp, where

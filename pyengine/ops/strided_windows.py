@@ -5,6 +5,7 @@ from itertools import product
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._method import rule, tensor_only
+from pyengine.ops.shape import _placed
 
 
 def sizes_of(value, n: int, what: str, argument: str, least: int = 0) -> tuple[int, ...]:
@@ -35,14 +36,7 @@ def padded(x: Tensor, pads, value: float = 0.0) -> Tensor:
     lead = x.ndim - len(pads)
     shape = x.shape[:lead] + tuple(n + sum(pad) for n, pad in zip(x.shape[lead:], pads, strict=True))
     index = (Ellipsis, *(slice(before, before + n) for n, (before, _) in zip(x.shape[lead:], pads, strict=True)))
-    out = _core.full(shape, value, x.dtype)
-    out[index] = x.detach()
-    return _core.record(out, "window_pad", (x,), (), index)
-
-
-@rule("window_pad")
-def _window_pad(node, g):
-    return g[node.meta]
+    return _placed(x, shape, index, value)
 
 
 def windows(x: Tensor, sizes, steps, spacings, what: str = "windows") -> Tensor:

@@ -1,21 +1,19 @@
-"""Windows over axes: Tensor.unfold, and im2col and col2im as nn.functional.unfold and fold. Copies of strided views."""
-
-from itertools import product as _product
+"""Windows over axes: Tensor.unfold, and im2col and col2im as nn.functional.unfold and fold."""
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._arguments import along, axis_of, integer, integers
-from pyengine.ops._method import method, rule, tensor_only
+from pyengine.ops._arguments import axis_of, integer, integers
+from pyengine.ops._method import method, tensor_only
 from pyengine.ops.fallback import _index
-from pyengine.ops.pad import pad
-from pyengine.ops.shape import stack
+from pyengine.ops.shape import permute
+from pyengine.ops.strided_windows import padded, sum_windows, windows
 
 __all__ = ["as_strided"]
 
 
 def sliding(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """The windows of `size` elements along an axis, every `step` elements one; their elements are a new last axis.
-    A copy."""
+    A view."""
     axis = axis_of(input, dimension, "unfold")
     size, step = integer(size, "unfold", "size"), integer(step, "unfold", "step")
     length = input.shape[axis] if input.ndim else 1
@@ -25,11 +23,11 @@ def sliding(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
         raise RuntimeError(f"unfold: step must be positive, got {step}")
     if input.ndim == 0:
         return _core.reshape(input, (1,))[:size]
-    last = length - size + 1
     if size == 0:
-        shape = (*input.shape[:axis], (last - 1) // step + 1, *input.shape[axis + 1 :], 0)
-        return _core.full(shape, 0, input.dtype)
-    return stack([input[along(axis, slice(k, k + last, step))] for k in range(size)], -1)
+        return _core.full((*input.shape[:axis], length // step + 1, *input.shape[axis + 1 :], 0), 0, input.dtype)
+    order = [*range(axis), *range(axis + 1, input.ndim), axis]  # the axis last, and back where it was
+    found = windows(permute(input, *order), (size,), (step,), (1,), "unfold")
+    return permute(found, *range(axis), input.ndim - 1, *range(axis, input.ndim - 1), input.ndim)
 
 
 _core.add_method("unfold", sliding)
@@ -62,65 +60,20 @@ def _pair(value, what: str, name: str) -> tuple[int, int]:
     return (pair[0], pair[-1])
 
 
-class _Geometry:
-    """Kernel, dilation, padding and stride of windows over an image, and where each kernel position reads."""
-
-    def __init__(self, what, image, kernel_size, dilation, padding, stride):
-        self.kernel, self.dilation = _pair(kernel_size, what, "kernel_size"), _pair(dilation, what, "dilation")
-        self.padding, self.stride = _pair(padding, what, "padding"), _pair(stride, what, "stride")
-        for name in ("kernel", "dilation", "stride"):
-            if min(getattr(self, name)) <= 0:
-                raise RuntimeError(f"{what}: {name} must be positive, got {getattr(self, name)}")
-        if min(self.padding) < 0:
-            raise RuntimeError(f"{what}: padding must not be negative, got {self.padding}")
-        self.image = tuple(n + 2 * p for n, p in zip(image, self.padding, strict=True))
-        self.blocks = tuple(
-            (n - d * (k - 1) - 1) // s + 1
-            for n, d, k, s in zip(self.image, self.dilation, self.kernel, self.stride, strict=True)
-        )
-        if min(self.blocks) <= 0:
-            raise RuntimeError(f"{what}: a kernel of {self.kernel} does not fit an image of {self.image}")
-
-    def positions(self):
-        """(i, j) of the kernel, and the slices of the padded image that it reads."""
-        for at in _product(range(self.kernel[0]), range(self.kernel[1])):
-            yield (
-                at,
-                tuple(
-                    slice(i * d, i * d + (n - 1) * s + 1, s)
-                    for i, d, n, s in zip(at, self.dilation, self.blocks, self.stride, strict=True)
-                ),
-            )
-
-
-def _im2col(x: Tensor, geometry: _Geometry) -> Tensor:
-    """(n, c, h, w), padded -> (n, c, kh, kw, blocks_h, blocks_w)."""
-    n, c = x.shape[:2]
-    out = _core.empty((n, c, *geometry.kernel, *geometry.blocks), x.dtype)
-    source = x.detach()
-    for (i, j), window in geometry.positions():
-        out[:, :, i, j] = source[(slice(None), slice(None), *window)]
-    return _core.record(out, "im2col", (x,), (), geometry)
-
-
-def _col2im(columns: Tensor, geometry: _Geometry) -> Tensor:
-    """The transpose: every window's elements added where they came from."""
-    n, c = columns.shape[:2]
-    out = _core.full((n, c, *geometry.image), 0, columns.dtype)
-    source = columns.detach()
-    for (i, j), window in geometry.positions():
-        out[(slice(None), slice(None), *window)].add_(source[:, :, i, j])
-    return _core.record(out, "col2im", (columns,), (), geometry)
-
-
-@rule("im2col")
-def _im2col_rule(node, g):
-    return _col2im(g, node.meta)
-
-
-@rule("col2im")
-def _col2im_rule(node, g):
-    return _im2col(g, node.meta)
+def _blocks(what: str, image, kernel, dilation, padding, stride) -> tuple[int, ...]:
+    """How many windows there are along each axis; RuntimeError where none fits."""
+    for name, sizes in (("kernel", kernel), ("dilation", dilation), ("stride", stride)):
+        if min(sizes) <= 0:
+            raise RuntimeError(f"{what}: {name} must be positive, got {sizes}")
+    if min(padding) < 0:
+        raise RuntimeError(f"{what}: padding must not be negative, got {padding}")
+    blocks = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(image, padding, dilation, kernel, stride, strict=True)
+    )
+    if min(blocks) <= 0:
+        raise RuntimeError(f"{what}: a kernel of {kernel} does not fit an image of {image} with padding {padding}")
+    return blocks
 
 
 def unfold(input: Tensor, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
@@ -134,12 +87,12 @@ def unfold(input: Tensor, kernel_size, dilation=1, padding=0, stride=1) -> Tenso
         raise RuntimeError(f"unfold: an image of nothing, shape {input.shape}")
     if input.ndim == 3:
         return unfold(_core.reshape(input, (1, *input.shape)), kernel_size, dilation, padding, stride)[0]
-    geometry = _Geometry("unfold", input.shape[2:], kernel_size, dilation, padding, stride)
-    (top, left), (n, c) = geometry.padding, input.shape[:2]
-    if top or left:
-        input = pad(input, (left, left, top, top))
-    size = c * geometry.kernel[0] * geometry.kernel[1]
-    return _core.reshape(_im2col(input, geometry), (n, size, geometry.blocks[0] * geometry.blocks[1]))
+    n, c = input.shape[:2]
+    kernel, steps = _pair(kernel_size, "unfold", "kernel_size"), _pair(stride, "unfold", "stride")
+    gaps, pads = _pair(dilation, "unfold", "dilation"), _pair(padding, "unfold", "padding")
+    blocks = _blocks("unfold", input.shape[2:], kernel, gaps, pads, steps)
+    found = windows(padded(input, [(p, p) for p in pads]), kernel, steps, gaps, "unfold")
+    return _core.reshape(permute(found, 0, 1, 4, 5, 2, 3), (n, c * kernel[0] * kernel[1], blocks[0] * blocks[1]))
 
 
 def fold(input: Tensor, output_size, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
@@ -152,12 +105,15 @@ def fold(input: Tensor, output_size, kernel_size, dilation=1, padding=0, stride=
     if input.ndim == 2:
         return fold(_core.reshape(input, (1, *input.shape)), output_size, kernel_size, dilation, padding, stride)[0]
     image = _pair(output_size, "fold", "output_size")
-    geometry = _Geometry("fold", image, kernel_size, dilation, padding, stride)
+    kernel, steps = _pair(kernel_size, "fold", "kernel_size"), _pair(stride, "fold", "stride")
+    gaps, pads = _pair(dilation, "fold", "dilation"), _pair(padding, "fold", "padding")
+    (bh, bw), (kh, kw) = _blocks("fold", image, kernel, gaps, pads, steps), kernel
     n, size, count = input.shape
-    (kh, kw), (bh, bw), (top, left) = geometry.kernel, geometry.blocks, geometry.padding
     if size % (kh * kw) or size == 0 or count != bh * bw:
         raise RuntimeError(
-            f"fold: shape {input.shape} does not fit {bh * bw} windows of a kernel of {geometry.kernel} in {image}"
+            f"fold: shape {input.shape} does not fit {bh * bw} windows of a kernel of {kernel} in {image}"
         )
-    out = _col2im(_core.reshape(input, (n, size // (kh * kw), kh, kw, bh, bw)), geometry)
-    return out[:, :, top : top + image[0], left : left + image[1]] if top or left else out
+    found = permute(_core.reshape(input, (n, size // (kh * kw), kh, kw, bh, bw)), 0, 1, 4, 5, 2, 3)
+    out = sum_windows(found, [m + 2 * p for m, p in zip(image, pads, strict=True)], steps, gaps)
+    (top, left), (height, width) = pads, image
+    return out[:, :, top : top + height, left : left + width] if top or left else out

@@ -46,8 +46,6 @@ def test_convolutions(torch, name, options, n, kernel, batched):
 @pytest.mark.parametrize("mode", ("reflect", "replicate", "circular"))
 @pytest.mark.parametrize("padding", (1, "same"))
 def test_padding_modes(torch, mode, padding):
-    if not hasattr(F, "pad"):
-        pytest.skip("F.pad is not there")
     ours, theirs = both(torch, "Conv2d", {"padding": padding, "padding_mode": mode}, 3, 4, (2, 3))
     a, b = pair(torch, (2, 3, 6, 5))
     assert repr(ours) == repr(theirs)

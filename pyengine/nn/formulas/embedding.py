@@ -1,4 +1,4 @@
-"""Rows of a table by number, alone or in bags, and the bilinear form."""
+"""Rows of a table by number, alone or in bags."""
 
 import itertools
 
@@ -7,7 +7,7 @@ from pyengine._core import Tensor
 from pyengine.ops._method import tensor_only
 from pyengine.ops.rows import lookup, whole_numbers
 
-__all__ = ["bilinear", "embedding", "embedding_bag"]
+__all__ = ["embedding", "embedding_bag"]
 
 
 def _table(name: str, weight: Tensor, padding_idx: int | None) -> int | None:
@@ -141,24 +141,3 @@ def _largest(rows: Tensor, numbers: list[int], bags: int) -> Tensor:
         places += [bag_rows[i] * features + column for i, column in zip(best, columns, strict=True)]
     index = _core.tensor(places, "int64") if places else _core.empty((0,), "int64")
     return _core.take_rows(rows.reshape(-1, 1), index, -1).reshape(bags, features)
-
-
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y_o = sum_ij x1_i weight_oij x2_j + bias_o. Shape: (..., in1), (..., in2), (out, in1, in2) -> (..., out)."""
-    for what, x in (("input1", input1), ("input2", input2), ("weight", weight)):
-        tensor_only(x, "bilinear", what)
-    shapes = f"input1 {input1.shape}, input2 {input2.shape}, weight {weight.shape}"
-    if input1.ndim < 1 or input1.ndim != input2.ndim or weight.ndim != 3 or input1.shape[:-1] != input2.shape[:-1]:
-        raise RuntimeError(f"bilinear: the axes before the last must agree: {shapes}")
-    outputs, in1, in2 = weight.shape
-    if (input1.shape[-1], input2.shape[-1]) != (in1, in2):
-        raise RuntimeError(f"bilinear: the last axes do not fit: {shapes}")
-    if bias is not None and tensor_only(bias, "bilinear", "bias").shape != (outputs,):
-        raise RuntimeError(f"bilinear: bias of shape {bias.shape} does not fit weight {weight.shape}")
-    count = 1
-    for n in input1.shape[:-1]:
-        count *= n
-    left = ops.matmul(input1.reshape(count, in1), weight.permute(1, 0, 2).reshape(in1, outputs * in2))
-    y = (left.reshape(count, outputs, in2) * input2.reshape(count, 1, in2)).sum(2)
-    y = y if bias is None else y + bias
-    return y.reshape(*input1.shape[:-1], outputs)

@@ -33,9 +33,14 @@ from pyengine.machine import (
     show_config,
     trim,
 )
-from pyengine.ops import *
 
 from pyengine import _core as _core  # isort: skip
+from pyengine import ops as ops  # isort: skip
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.ops import *
+globals().update(ops.NOW)
 
 float32, float64, bfloat16, float16, int8, int16, int32, int64, uint8, bool_ = (
     _core.dtype_of(name)
@@ -43,19 +48,22 @@ float32, float64, bfloat16, float16, int8, int16, int32, int64, uint8, bool_ = (
 )
 
 # Imported at first use: `import pyengine` stays within milliseconds.
-_LAZY = {"autograd", "data", "io", "linalg", "nn", "ops", "optim", "train", "utils"}
+_LAZY = {"autograd", "data", "io", "linalg", "nn", "optim", "train", "utils"}
 
 
 def __getattr__(name: str):
     if name in _LAZY:
         return _import_module(f"pyengine.{name}")
+    if name in ops.__all__:
+        value = globals()[name] = getattr(ops, name)
+        return value
     if name == "summary":
         return _import_module("pyengine.nn.summary").summary
     raise AttributeError(f"module 'pyengine' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), *_LAZY])
+    return sorted({*globals(), *_LAZY, *ops.__all__})
 
 
 def get_include() -> str:

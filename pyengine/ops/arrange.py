@@ -147,7 +147,7 @@ def repeat_interleave(input: Tensor, repeats=None, dim: int | None = None, *, ou
     >>> repeat_interleave(pe.arange(3), 2).tolist()
     [0, 0, 1, 1, 2, 2]
     """
-    from pyengine.ops.gather import index_select
+    from pyengine.ops.gathering import index_select
 
     tensor_only(input, "repeat_interleave")
     if repeats is None:

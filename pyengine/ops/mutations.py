@@ -46,8 +46,8 @@ _FORMS = {
     "special": "acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asinh atanh deg2rad digamma erfinv lgamma "
     "logit rad2deg sinc xlogy",
     "scan": "cumprod cumsum",
-    "gather": "masked_fill masked_scatter",
-    "scatter": "scatter scatter_add scatter_reduce index_add index_copy index_fill index_put",
+    "gathering": "masked_fill masked_scatter",
+    "scattering": "scatter scatter_add scatter_reduce index_add index_copy index_fill index_put",
     "diagonals": "tril triu",
 }
 for _module, _names in _FORMS.items():

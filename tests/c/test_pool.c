@@ -224,7 +224,7 @@ static void place_body(int64_t begin, int64_t end, void *arg) {
 static struct pe_seat *sleeping_seat(void) {
     for (int wait = 0; wait < 2000; wait++, usleep(1000))
         for (struct pe_seat *s = ctx->pool->seats; s < ctx->pool->seats + PE_MAX_THREADS; s++)
-            if (s->pool && s->place == PE_SEAT_ASLEEP && stats().workers == 1) return s;
+            if (s->place == PE_SEAT_ASLEEP && stats().workers == 1) return s; /* left seats are PE_SEAT_BUSY */
     return NULL;
 }
 

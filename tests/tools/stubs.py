@@ -8,10 +8,15 @@ Signatures come from the living objects: methods that ops/ add to Tensor bring t
 
 import inspect
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pyengine as pe
 from pyengine import _core
+from pyengine.ops.catalog import FUNCTIONS, METHODS
+
+for module in {**FUNCTIONS, **METHODS}:  # their methods take the places of those that stand in for them
+    import_module(f"pyengine.ops.{module}")
 
 TARGET = Path(__file__).resolve().parents[2] / "pyengine" / "_core" / "__init__.pyi"
 HEAD = '''"""Written by tests/tools/stubs.py from the compiled module; do not edit."""

@@ -17,7 +17,6 @@ __all__ = [
     "nonzero",
     "take",
     "take_along_dim",
-    "where",
 ]
 
 INDEX_TYPES = ("int64", "int32", "int16", "int8", "uint8")
@@ -211,16 +210,6 @@ def nonzero(input: Tensor, *, as_tuple: bool = False):
 def argwhere(input: Tensor) -> Tensor:
     """The indices of the elements that are not 0, one row each."""
     return nonzero(input)
-
-
-def where(condition: Tensor, a=None, b=None):
-    """a where condition (bool) is true, else b. Shapes broadcast. The side not taken gets gradient 0,
-    even where its own derivative would be infinite. where(condition): its indices, as `nonzero` with as_tuple."""
-    if a is None and b is None:
-        return nonzero(tensor_only(condition, "where", "condition"), as_tuple=True)
-    if a is None or b is None:
-        raise TypeError("where: both sides must be given, or none")
-    return _choose(condition, a, b)
 
 
 def index_sum(source: Tensor, shape: tuple, index: tuple) -> Tensor:

@@ -6,7 +6,7 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import axis_of, integer
 from pyengine.ops._method import method
-from pyengine.ops.gather import gather
+from pyengine.ops.gathering import gather
 
 __all__ = ["argsort", "kthvalue", "msort", "sort", "topk"]
 

@@ -5,7 +5,7 @@ from pyengine._core import Tensor
 from pyengine.ops._arguments import along, axis_of
 from pyengine.ops._method import method, rule, tensor_only
 from pyengine.ops.fallback import _index
-from pyengine.ops.gather import grid_index, in_range, index_array, index_sum, put
+from pyengine.ops.gathering import grid_index, in_range, index_array, index_sum, put
 from pyengine.ops.rounding import where
 
 __all__ = [

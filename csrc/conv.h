@@ -2,8 +2,8 @@
  * may have any sign. There are three axes of space always: those that a 1d or 2d convolution lacks come first, with
  * size, kernel, step, spacing and places 1 and before 0.
  *
- *   y[n, g out + o, p] = act(sum over (k, i) of x[n, g in + i, p step + k spacing - before] w[g out + o, i, k] + bias)
- *                        + residual[n, g out + o, p]
+ *   y[n, g out + o, p] = act(sum over (k, i) of x[n, g in + i, p step + k spacing - before] w[g, o, i, k]
+ *                            + bias[g out + o]) + residual[n, g out + o, p]
  *
  * where x is 0 outside its sizes. The chain over (k, i) runs in this order: the taps k with the last axis fastest, the
  * channels i inside. */
@@ -20,8 +20,8 @@ struct pe_conv_problem {
     int64_t places[PE_CONV_AXES];    /* sizes of y in space */
     const float *x;
     int64_t x_n, x_c, x_s[PE_CONV_AXES];
-    const float *w;                  /* out's stride goes over all groups */
-    int64_t w_o, w_i, w_k[PE_CONV_AXES];
+    const float *w;
+    int64_t w_g, w_o, w_i, w_k[PE_CONV_AXES];
     const float *bias;               /* groups * out values, or NULL */
     const float *residual;           /* with y's strides, or NULL */
     float *y;

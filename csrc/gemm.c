@@ -21,6 +21,8 @@ static void go_to(struct pe_gemm_problem *g, const struct batch_run *br, int64_t
         g->b = pe_gemm_at(g->b, at * (exchanged ? batch->a[d] : batch->b[d]), g->b_half);
         g->c += at * batch->c[d];
         if (g->residual) g->residual += at * batch->residual[d];
+        if (g->bias) g->bias += at * batch->bias[d];
+        if (g->packed) g->packed = pe_gemm_at(g->packed, at * batch->packed[d], g->b_half);
     }
 }
 
@@ -50,10 +52,10 @@ static int run_shared(struct pe_gemm_run *r, const struct pe_gemm_batch *batch, 
     struct batch_run whole = { .run = r, .batch = batch }, br = { .run = &one, .batch = &alone };
     float *packed = pe_alloc(r->ctx, r->plan.shared_floats * sizeof(float));
     if (!packed) return 0;
-    one.packed = packed;
     for (int64_t x = 0; x < batch->count; x++) {
         one.g = r->g;
         go_to(&one.g, &whole, x);
+        one.g.packed = packed;
         pe_gemm_pack_panels(r->ctx, &one.g, r->plan.nr, packed, threads);
         pe_parallel_for(r->ctx, r->plan.tasks, 1, threads, tasks_body, &br);
     }
@@ -61,30 +63,31 @@ static int run_shared(struct pe_gemm_run *r, const struct pe_gemm_batch *batch, 
     return !br.failed;
 }
 
-pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
-    struct pe_gemm_run r = { .ctx = ctx };
-    struct pe_gemm_batch batch;
-    pe_status status = pe_gemm_check(ctx, args, &r.g, &batch, err);
-    if (status) return status;
-    if (r.g.m == 0 || r.g.n == 0 || batch.count == 0) return PE_OK;
-
+pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *g, const struct pe_gemm_batch *batch,
+                            pe_error *err) {
+    struct pe_gemm_run r = { .ctx = ctx, .g = *g, .kernels = &ctx->kernels->gemm, .lanes = ctx->kernels->vector_floats };
+    if (g->m == 0 || g->n == 0 || batch->count == 0) return PE_OK;
     pe_gemm_make_plan(ctx->kernels, &r.g, &r.plan);
-    r.kernels = &ctx->kernels->gemm;
-    r.lanes = ctx->kernels->vector_floats;
-    if (r.g.activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[r.g.activation];
-    r.finishes = r.g.bias || r.activation || r.g.scale || r.g.residual;
-    r.packed = r.g.packed;
-    int threads = pe_threads_for(ctx, r.plan.nanoseconds * (double)batch.count), done;
+    if (g->activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[g->activation];
+    r.finishes = g->bias || r.activation || g->scale || g->residual;
+    int threads = pe_threads_for(ctx, r.plan.nanoseconds * (double)batch->count), done;
     if (r.plan.b == PE_GEMM_SHARED) {
-        done = run_shared(&r, &batch, threads);
+        done = run_shared(&r, batch, threads);
     } else {
-        struct batch_run br = { .run = &r, .batch = &batch };
+        struct batch_run br = { .run = &r, .batch = batch };
         int64_t grain = 1 + (int64_t)(2000 / (r.plan.nanoseconds / (double)r.plan.tasks + 1));
-        pe_parallel_for(ctx, batch.count * r.plan.tasks, grain, threads, tasks_body, &br);
+        pe_parallel_for(ctx, batch->count * r.plan.tasks, grain, threads, tasks_body, &br);
         done = !br.failed;
     }
     if (!done)
         return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %zu bytes of packing",
                        (pe_gemm_task_floats(&r.plan) + r.plan.shared_floats) * sizeof(float));
     return PE_OK;
+}
+
+pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
+    struct pe_gemm_problem g;
+    struct pe_gemm_batch batch;
+    pe_status status = pe_gemm_check(ctx, args, &g, &batch, err);
+    return status ? status : pe_gemm_run_batch(ctx, &g, &batch, err);
 }

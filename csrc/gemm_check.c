@@ -160,6 +160,7 @@ static pe_status read_batch(const pe_tensor *a, const pe_tensor *b, const pe_ten
         batch->b[at] = size_b == 1 ? 0 : b->strides[db] / (int64_t)pe_dtype_size(b->dtype);
         batch->c[at] = c->strides[d] / 4;
         batch->residual[at] = residual ? residual->strides[d] / 4 : 0;
+        batch->bias[at] = batch->packed[at] = 0;
     }
     return PE_OK;
 }

@@ -19,6 +19,8 @@
 #define TASK_FMAS 8000.0
 #define MOST_TASKS 24
 #define LEAST_ROWS 24
+#define FEW_TASKS 8
+#define COLUMNS_A_CUT 512
 #define MANY_BLOCKS 6
 
 /* the size of equal parts, none above `most`, in whole `unit`s */
@@ -49,6 +51,7 @@ static struct pe_gemm_problem exchanged(const struct pe_gemm_problem *g) {
  * is repeated often enough and its rows lie far apart: each is a page of its own, and rows a power of two
  * apart evict each other from the caches. */
 static int wants_copied_a(const struct pe_gemm_problem *g) {
+    if (g->windows) return 1;
     if (g->a_half || (g->a_i != 1 && g->a_p != 1)) return 1;
     int64_t apart = g->a_p == 1 ? g->a_i : g->a_p;
     return g->n > 256 && g->m > PE_GEMM_FEW_ROWS && (apart < 0 ? -apart : apart) > 512;
@@ -101,18 +104,28 @@ static int64_t most_rows(int64_t kc) {
 }
 
 /* Blocks of rows as high as L2 lets them be, so that b streams by few times; columns are cut until there are
- * tasks enough, then rows once more. */
+ * tasks enough, then rows once more. Windows are gathered anew for each cut of the columns, and a weight that L2
+ * cannot hold comes from afar for each block of rows: then few tasks have to do. */
 static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int lanes) {
     double all = (double)g->m * (double)parts(g->n, lanes) * (double)g->k;
     int64_t goal = all > TASK_FMAS * MOST_TASKS ? MOST_TASKS : max64((int64_t)(all / TASK_FMAS), 1);
-    int64_t panels = parts(g->n, plan->nr * plan->abreast), blocks = parts(g->m, most_rows(plan->kc));
+    int64_t panels = parts(g->n, plan->nr * plan->abreast), most = most_rows(plan->kc);
+    if (g->windows && (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes()) goal = min64(goal, FEW_TASKS);
+    if (g->windows && plan->own_c && plan->kc < g->k) most = min64(most, most_rows(min64(g->n, COLUMNS_A_CUT)));
+    int64_t blocks = parts(g->m, most);
     blocks = max64(blocks, min64(parts(goal, panels), parts(g->m, LEAST_ROWS)));
     plan->rows = equal_part(g->m, parts(g->m, blocks), 1);
     plan->blocks = blocks = parts(g->m, plan->rows);
-    int64_t cuts = min64(panels, parts(goal, blocks));
-    plan->cuts[0] = blocks >= MANY_BLOCKS ? 1 : cuts;
-    plan->cuts[1] = blocks >= MANY_BLOCKS ? min64(panels, 4) : cuts;
+    int64_t least = g->windows ? parts(g->n, COLUMNS_A_CUT) : 1, cuts = max64(min64(panels, parts(goal, blocks)), least);
+    plan->cuts[0] = blocks >= MANY_BLOCKS ? least : cuts;
+    plan->cuts[1] = blocks >= MANY_BLOCKS ? max64(min64(panels, 4), least) : cuts;
     plan->tasks = blocks / 2 * plan->cuts[0] + (blocks - blocks / 2) * plan->cuts[1];
+}
+
+/* Columns of the widest task, in whole panels. */
+static int64_t widest_cut(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan) {
+    int64_t unit = plan->nr * plan->abreast;
+    return parts(parts(g->n, unit), min64(plan->cuts[0], plan->cuts[1])) * unit;
 }
 
 /* One row against a pack: as many panels side by side as leave six tasks. */
@@ -130,17 +143,18 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     plan->nr = widest * lanes;
     plan->copy_a = wants_copied_a(g);
     if (!g->packed && wants_packed_b(g, lanes))
-        plan->b = g->m > 64 && (double)g->k * (double)g->n > 16384 ? PE_GEMM_SHARED : PE_GEMM_OWN;
+        plan->b = !g->windows && g->m > 64 && (double)g->k * (double)g->n > 16384 ? PE_GEMM_SHARED : PE_GEMM_OWN;
     if (g->packed) plan->b = PE_GEMM_GIVEN;
     if (g->b_half) plan->b = PE_GEMM_WIDENED;
-    plan->own_c = g->c_j != 1;
-    plan->copy_a &= !plan->own_c || g->a_half || (g->a_i != 1 && g->a_p != 1);
-    plan->panels_first = plan->own_c || (g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a);
+    plan->own_c = g->c_j != 1 || g->grid;
+    plan->copy_a &= !plan->own_c || g->windows || g->a_half || (g->a_i != 1 && g->a_p != 1);
+    plan->panels_first = (plan->own_c && !g->windows) || (g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a);
     plan->abreast = panels_abreast(g, plan, kernels, lanes);
     plan->kc = block_depth(g, plan, kernels->rows[widest - 1]);
     cut_tasks(g, plan, lanes);
     plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
-    if (plan->own_c) plan->c_floats = (size_t)(plan->rows * plan->nr);
+    plan->own_panels = plan->own_c && !plan->panels_first && plan->kc < g->k;
+    if (plan->own_c) plan->c_floats = (size_t)(plan->rows * (plan->own_panels ? widest_cut(g, plan) : plan->nr));
     if (plan->copy_a) plan->a_floats = (size_t)(parts(plan->rows, 16) * 16 * plan->kc);
     if (makes_own_b(plan)) plan->b_floats = (size_t)(plan->nr * plan->kc);
     if (plan->b == PE_GEMM_WIDENED && !g->packed) plan->wide_floats = (size_t)(plan->nr * plan->kc);
@@ -153,12 +167,12 @@ void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem 
     settle_strides(g);
     struct pe_gemm_problem other = exchanged(g);
     double fmas = cost(g, lanes), fmas_other = cost(&other, lanes);
-    int exchange = fmas_other < fmas && !g->packed;
+    int exchange = fmas_other < fmas && !g->packed && !g->windows && !g->grid;
     if (exchange) *g = other;
     *plan = (struct pe_gemm_plan){ .path = PE_GEMM_TILES, .exchanged = exchange, .tasks = 1,
                                    .nanoseconds = nanoseconds(g, exchange ? fmas_other : fmas) };
     if (g->m == 1 && g->b_j == 1 && g->c_j == 1 && !g->packed && !g->residual && !g->a_half &&
-        !g->b_half) {
+        !g->b_half && !g->windows && !g->grid) {
         plan->path = PE_GEMM_ROW;
         plan->nr = equal_part(g->n, max64(256, 65536 / max64(g->k, 1)), 64);
         plan->tasks = parts(g->n, plan->nr);

@@ -2,7 +2,15 @@
 #ifndef PE_GEMM_PLAN_H
 #define PE_GEMM_PLAN_H
 
+#include "conv.h"
 #include "internal.h"
+
+/* Rows of c and of the residual that are places in space: the sum over axes of index * stride, the last axis fastest. */
+#define PE_GEMM_GRID_AXES 4
+struct pe_gemm_grid {
+    int axes;
+    int64_t size[PE_GEMM_GRID_AXES], c[PE_GEMM_GRID_AXES], residual[PE_GEMM_GRID_AXES];
+};
 
 /* One matrix product on pointers; strides in elements. c[i,j] at c + i*c_i + j*c_j, and so on;
  * bias at bias + i*bias_i + j*bias_j, where one of the two is 0. */
@@ -10,6 +18,9 @@ struct pe_gemm_problem {
     int64_t m, n, k;
     const void *a, *b;   /* float32, or bfloat16 where a_half, b_half is set */
     const void *packed;  /* panels made by pe_pack, of b's type (then b is not read), or NULL */
+    const struct pe_conv_problem *windows; /* a[i,p] as windows.h sees it in the image at a, or NULL */
+    int windows_down;                      /* a's rows are the windows' elements and its columns their places */
+    const struct pe_gemm_grid *grid;       /* of c's rows, in place of c_i and residual_i, or NULL */
     const float *bias, *residual;
     float *c;
     int a_half, b_half;
@@ -28,6 +39,7 @@ struct pe_gemm_batch {
     int axes;
     int64_t count;
     int64_t size[PE_MAX_DIMS], a[PE_MAX_DIMS], b[PE_MAX_DIMS], c[PE_MAX_DIMS], residual[PE_MAX_DIMS];
+    int64_t bias[PE_MAX_DIMS], packed[PE_MAX_DIMS];
 };
 
 enum pe_gemm_path {
@@ -55,6 +67,7 @@ struct pe_gemm_plan {
     int exchanged;            /* the problem's a is the caller's b */
     int copy_a;               /* each task copies its block of a; else a is read in place */
     int own_c;                /* a task gathers its rows of a panel of c and turns them over at the end */
+    int own_panels;           /* own_c of all panels of the task at once: c waits there from block to block of k */
     int panels_first;         /* a panel of b meets all blocks of k before the next: it streams by once */
     int fetch_b;              /* b comes from afar: ask for the next panel while this one is at work */
     double nanoseconds;       /* estimated, on one thread */
@@ -68,6 +81,10 @@ struct pe_gemm_plan {
     size_t wide_floats;       /* of b's panel widened before it is packed */
     size_t shared_floats;     /* of the packed b */
 };
+
+/* gemm.c: the whole batch, by plan, over the pool. */
+pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *problem, const struct pe_gemm_batch *batch,
+                            pe_error *err);
 
 pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gemm_problem *problem,
                         struct pe_gemm_batch *batch, pe_error *err);

@@ -1,6 +1,7 @@
 /* One task of a product: its rectangle of c, with all of k. Every chain over k runs in order. */
 #include "gemm_task.h"
 #include "sizes.h"
+#include "windows.h"
 
 #include <string.h>
 
@@ -15,6 +16,25 @@ struct task {
     struct pe_gemm_tile tile; /* what all tiles of a panel share */
 };
 
+/* Where row i of c and of the residual lies, and how many rows from there on, up to `rows`, are c_i apart. */
+struct run_of_rows {
+    int64_t rows, c, residual;
+};
+
+static struct run_of_rows rows_from(const struct pe_gemm_problem *g, int64_t i, int64_t rows) {
+    const struct pe_gemm_grid *grid = g->grid;
+    if (!grid) return (struct run_of_rows){ rows, i * g->c_i, i * g->residual_i };
+    int last = grid->axes - 1;
+    struct run_of_rows run = { min64(grid->size[last] - i % grid->size[last], rows), 0, 0 };
+    for (int d = last; d >= 0; d--) {
+        int64_t at = d ? i % grid->size[d] : i;
+        i /= grid->size[d];
+        run.c += at * grid->c[d];
+        run.residual += at * grid->residual[d];
+    }
+    return run;
+}
+
 /* act(scale * tile + bias) + residual over a finished tile or row; lanes that are dropped later take part. */
 static void finish(const struct pe_gemm_run *r, const struct pe_gemm_problem *g, float *tile, int64_t tile_row,
                    int64_t i, int64_t j, int64_t rows, int64_t columns) {
@@ -28,20 +48,36 @@ static void finish(const struct pe_gemm_run *r, const struct pe_gemm_problem *g,
         const ptrdiff_t step[1] = { 1 };
         r->activation(tile, in, step, (size_t)(rows * tile_row));
     }
-    if (g->residual)
-        kernels->add(tile, tile_row, g->residual + i * g->residual_i + j * g->residual_j, g->residual_i,
-                     g->residual_j, (size_t)rows, (size_t)columns);
+    struct run_of_rows run;
+    for (int64_t y = 0; g->residual && y < rows; y += run.rows) {
+        run = rows_from(g, i + y, rows - y);
+        kernels->add(tile + y * tile_row, tile_row, g->residual + run.residual + j * g->residual_j, g->residual_i,
+                     g->residual_j, (size_t)run.rows, (size_t)columns);
+    }
 }
 
-/* What the tiles left at `from` (rows of `width` floats) to where c lies. */
-static void write_out(const struct pe_gemm_run *r, const struct pe_gemm_problem *g, const float *from, int64_t width,
-                      int64_t i, int64_t j, int64_t rows, int64_t columns) {
-    float *c = g->c + i * g->c_i + j * g->c_j;
+static void write_run(const struct pe_gemm_run *r, const struct pe_gemm_problem *g, float *c, const float *from,
+                      int64_t width, int64_t rows, int64_t columns) {
     if (g->c_j == 1) r->kernels->copy(c, g->c_i, from, width, 1, (size_t)rows, (size_t)columns);
     else if (g->c_i == 1) r->kernels->copy(c, g->c_j, from, 1, width, (size_t)columns, (size_t)rows);
     else
         for (int64_t y = 0; y < rows; y++)
             for (int64_t x = 0; x < columns; x++) c[y * g->c_i + x * g->c_j] = from[y * width + x];
+}
+
+/* What the tiles left at `from` (rows of `width` floats) to where c lies. */
+static void write_out(const struct pe_gemm_run *r, const struct pe_gemm_problem *g, const float *from, int64_t width,
+                      int64_t i, int64_t j, int64_t rows, int64_t columns) {
+    struct run_of_rows run;
+    for (int64_t y = 0; y < rows; y += run.rows) {
+        run = rows_from(g, i + y, rows - y);
+        write_run(r, g, g->c + run.c + j * g->c_j, from + y * width, width, run.rows, columns);
+    }
+}
+
+/* The task's own panel of c from column j on. */
+static float *own_panel(const struct task *k, int64_t j) {
+    return k->own_c + (k->r->plan.own_panels ? (j - k->j0) * (k->i1 - k->i0) : 0);
 }
 
 /* rows x columns of c from row i, column j. The tile writes c itself when it may; else a copy of
@@ -58,7 +94,7 @@ static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t
     t->from_c = k->p0 > 0 || g->accumulate;
     t->c_row = width;
     if (r->plan.own_c) {
-        t->c = k->own_c + (i - k->i0) * width;
+        t->c = own_panel(k, j) + (i - k->i0) * width;
         t->next_c = t->c;
         kernel(t);
         return;
@@ -82,6 +118,15 @@ static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t
     write_out(r, g, buffer, width, i, j, rows, columns);
 }
 
+/* The block of an a that is seen through windows: lines along what is contiguous in the image, `step` apart. */
+static void gather(struct task *k, int along_rows, int64_t step) {
+    const struct pe_gemm_problem *g = k->g;
+    int64_t to_row = along_rows ? 1 : step, to_k = along_rows ? step : 1;
+    if (g->windows_down)
+        pe_windows_gather(k->r->kernels, g->windows, g->a, k->p0, k->p1, k->i0, k->i1, k->own_a, to_k, to_row);
+    else pe_windows_gather(k->r->kernels, g->windows, g->a, k->i0, k->i1, k->p0, k->p1, k->own_a, to_row, to_k);
+}
+
 /* The task's rows of a in this block of k, in place, or copied (and widened) along the axis that is contiguous. */
 static void place_a(struct task *k) {
     const struct pe_gemm_problem *g = k->g;
@@ -94,10 +139,11 @@ static void place_a(struct task *k) {
         t->a = a, t->a_row = g->a_i, t->a_k = g->a_p;
         return;
     }
-    int along_rows = g->a_i == 1;
+    int along_rows = g->windows ? (g->windows->x_c == 1) == g->windows_down : g->a_i == 1;
     int64_t step = along_rows ? parts(rows, 16) * 16 : depth, down = along_rows ? depth : rows;
     int64_t across = along_rows ? rows : depth, far = along_rows ? g->a_p : g->a_i, near = along_rows ? 1 : g->a_p;
-    if (g->a_half) kernels->widen(k->own_a, step, a, far, near, (size_t)down, (size_t)across);
+    if (g->windows) gather(k, along_rows, step);
+    else if (g->a_half) kernels->widen(k->own_a, step, a, far, near, (size_t)down, (size_t)across);
     else kernels->copy(k->own_a, step, a, far, near, (size_t)down, (size_t)across);
     t->a = k->own_a, t->a_row = along_rows ? 1 : step, t->a_k = along_rows ? step : 1;
 }
@@ -107,8 +153,8 @@ static void place_a(struct task *k) {
 static void widen_b(struct task *k, const void *b, int64_t j, int64_t columns, int64_t width) {
     const struct pe_gemm_problem *g = k->g;
     const struct pe_gemm_kernels *kernels = k->r->kernels;
-    if (k->r->packed) {
-        kernels->widen(k->own_b, width, pe_gemm_at(k->r->packed, j * g->k + k->p0 * width, 1), width, 1, k->tile.k,
+    if (k->g->packed) {
+        kernels->widen(k->own_b, width, pe_gemm_at(k->g->packed, j * g->k + k->p0 * width, 1), width, 1, k->tile.k,
                        (size_t)width);
         return;
     }
@@ -131,7 +177,7 @@ static void place_b(struct task *k, int64_t j, int64_t columns, int64_t width) {
         return;
     case PE_GEMM_SHARED:
     case PE_GEMM_GIVEN:
-        t->b = (const float *)k->r->packed + j * g->k + k->p0 * width, t->b_k = width;
+        t->b = (const float *)k->g->packed + j * g->k + k->p0 * width, t->b_k = width;
         return;
     case PE_GEMM_OWN:
         k->r->kernels->pack(k->own_b, (size_t)width, b, g->b_p, g->b_j, t->k, (size_t)columns);
@@ -160,11 +206,11 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
         return;
     }
     if (columns <= 0 || depth <= 0) return;
-    if (k->r->packed) {
+    if (k->g->packed) {
         int64_t lines = depth * width / (g->b_half ? 32 : 16);
         t->ahead_lines = (int)parts(lines, tiles * turns);
         t->ahead_step = t->ahead_lines * 16;
-        t->ahead = (const float *)pe_gemm_at(k->r->packed, j * g->k + p * width, g->b_half) + x * turns * t->ahead_step;
+        t->ahead = (const float *)pe_gemm_at(k->g->packed, j * g->k + p * width, g->b_half) + x * turns * t->ahead_step;
         return;
     }
     int across_columns = g->b_j == 1;
@@ -176,12 +222,16 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
     t->ahead = (const float *)g->b + p * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
 }
 
-static void read_in(struct task *k, int64_t j, int64_t columns, int64_t width) {
+static void read_in(struct task *k, float *own, int64_t j, int64_t columns, int64_t width) {
     const struct pe_gemm_problem *g = k->g;
     int64_t rows = k->i1 - k->i0;
-    memset(k->own_c, 0, (size_t)(rows * width) * sizeof(float));
-    k->r->kernels->copy(k->own_c, width, g->c + k->i0 * g->c_i + j * g->c_j, g->c_i, g->c_j, (size_t)rows,
-                        (size_t)columns);
+    struct run_of_rows run;
+    memset(own, 0, (size_t)(rows * width) * sizeof(float));
+    for (int64_t y = 0; y < rows; y += run.rows) {
+        run = rows_from(g, k->i0 + y, rows - y);
+        k->r->kernels->copy(own + y * width, width, g->c + run.c + j * g->c_j, g->c_i, g->c_j, (size_t)run.rows,
+                            (size_t)columns);
+    }
 }
 
 /* All rows of the task against one panel of b, in tiles of nearly equal height. */
@@ -190,7 +240,8 @@ static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors) {
     const struct pe_gemm_tile shared = k->tile;
     int64_t rows = k->i1 - k->i0, tiles = parts(rows, k->r->kernels->rows[vectors - 1]), i = k->i0;
     int64_t width = vectors * k->r->lanes;
-    if (plan->own_c && k->p0 == 0 && k->g->accumulate) read_in(k, j, columns, width);
+    float *own = own_panel(k, j);
+    if (plan->own_c && k->p0 == 0 && k->g->accumulate) read_in(k, own, j, columns, width);
     int64_t next = plan->panels_first ? columns : min64(plan->nr, k->j1 - j - columns);
     for (int64_t x = 0; x < tiles; x++) {
         int64_t height = rows / tiles + (x < rows % tiles);
@@ -202,8 +253,8 @@ static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors) {
     }
     k->tile.a = shared.a;
     if (plan->own_c && k->p1 == k->g->k) {
-        finish(k->r, k->g, k->own_c, width, k->i0, j, rows, columns);
-        write_out(k->r, k->g, k->own_c, width, k->i0, j, rows, columns);
+        finish(k->r, k->g, own, width, k->i0, j, rows, columns);
+        write_out(k->r, k->g, own, width, k->i0, j, rows, columns);
     }
 }
 

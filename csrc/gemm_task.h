@@ -12,7 +12,6 @@ struct pe_gemm_run {
     struct pe_gemm_problem g;
     struct pe_gemm_plan plan;
     int finishes;        /* something follows the chain */
-    const void *packed;  /* all of b (plan.b: SHARED, GIVEN, WIDENED from a pack) */
 };
 
 /* Floats of memory that a task needs for itself. */

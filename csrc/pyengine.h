@@ -214,6 +214,28 @@ typedef struct pe_pack_args {
 PE_API pe_status pe_pack_bytes(pe_context *, const pe_pack_args *, size_t *bytes, pe_error *);
 PE_API pe_status pe_pack(pe_context *, const pe_pack_args *, pe_error *);
 
+/* ---- convolutions ------------------------------------------------------- */
+
+/* x (N, groups I, space), w (groups O, I, kernel), y (N, groups O, places), one to three axes of space each, any strides;
+ *   y[n,o,p] = act( chain over taps k, the last axis fastest, and channels i inside, of
+ *                   fma(x[n, i, p step + k spacing - before], w[o,i,k], .) + bias[o] ) + residual[n,o,p]
+ * with x 0 outside. Chains start at +0, at the result's elements when accumulate is set. What lies behind the last
+ * window, and how much of it is padding, follows from the sizes. bias has one float a channel of the result, dense;
+ * residual has the result's shape and strides; both may be NULL. The result overlaps nothing. float32.
+ * pe_conv writes y. pe_conv_input writes x, the sum over all windows that meet an element of y w (the gradient by x;
+ * a transposed convolution). pe_conv_weight writes w, the sum over images and places of x y (the gradient by w).
+ * packed: w laid out by pe_conv_pack for problems of these channels and kernel, or NULL; for pe_conv alone. */
+typedef struct pe_conv_args {
+    const pe_tensor *x, *w, *y;
+    int64_t groups, step[3], spacing[3], before[3];
+    const pe_tensor *bias, *residual;
+    int activation, accumulate;
+    const void *packed;
+} pe_conv_args;
+PE_API pe_status pe_conv(pe_context *, const pe_conv_args *, pe_error *);
+PE_API pe_status pe_conv_input(pe_context *, const pe_conv_args *, pe_error *);
+PE_API pe_status pe_conv_weight(pe_context *, const pe_conv_args *, pe_error *);
+
 /* ---- quantized products ------------------------------------------------- */
 
 /* How rows of floats become small integers q, x ~ scale (q - zero). Ties go to even. scale is at least 2^-126.

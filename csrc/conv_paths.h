@@ -1,0 +1,31 @@
+/* The ways a convolution and its gradients can go, between their checks (conv_check.c) and conv.c, which chooses. */
+#ifndef PE_CONV_PATHS_H
+#define PE_CONV_PATHS_H
+
+#include "conv.h"
+
+/* conv_check.c: the tensors of args as a problem, or a refusal by the name of the call; `out` is the one that it writes. */
+pe_status pe_conv_check(const char *name, const pe_conv_args *args, const pe_tensor *out, struct pe_conv_problem *problem,
+                        pe_error *err);
+
+/* True when the windows are the single places of x, each once, and lie evenly in x and in y: then a convolution is a
+ * matrix product. Gives their number and their strides. */
+int pe_conv_is_pointwise(const struct pe_conv_problem *problem, int64_t *places, int64_t *x_s, int64_t *y_s);
+
+/* conv_pack.c: the weight as panels of the product, group after group, one row of a panel for each (tap, channel). */
+int64_t pe_conv_panel_floats(pe_context *ctx, const struct pe_conv_problem *problem); /* of one group */
+void pe_conv_pack_panels(pe_context *ctx, const struct pe_conv_problem *problem, float *to);
+
+/* conv_gemm.c: one product of the windows and the weight, which `panels` holds already or NULL. */
+pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels, pe_error *err);
+
+/* channels_last.c: lays q's images of x (of y) out in `to`, dense, their channels last; q then means them there. */
+void pe_conv_x_channels_last(pe_context *ctx, struct pe_conv_problem *q, float *to);
+void pe_conv_y_channels_last(pe_context *ctx, struct pe_conv_problem *q, float *to);
+int64_t pe_conv_x_floats(const struct pe_conv_problem *q); /* of one image, all groups */
+int64_t pe_conv_y_floats(const struct pe_conv_problem *q);
+/* True when windows are read faster from such a copy: rows that are short, or not read one by one. */
+int pe_conv_wants_channels_last(const struct pe_conv_problem *q);
+#define PE_CONV_COPY_FLOATS (INT64_C(8) << 18) /* 8 MB: of the images that are copied at a time */
+
+#endif

@@ -224,7 +224,7 @@ PE_API pe_status pe_pack(pe_context *, const pe_pack_args *, pe_error *);
  * residual has the result's shape and strides; both may be NULL. The result overlaps nothing. float32.
  * pe_conv writes y. pe_conv_input writes x, the sum over all windows that meet an element of y w (the gradient by x;
  * a transposed convolution). pe_conv_weight writes w, the sum over images and places of x y (the gradient by w).
- * packed: w laid out by pe_conv_pack for problems of these channels and kernel, or NULL; for pe_conv alone. */
+ * packed: w laid out by pe_conv_pack, or NULL; for pe_conv alone, which reads w too where another way suits it. */
 typedef struct pe_conv_args {
     const pe_tensor *x, *w, *y;
     int64_t groups, step[3], spacing[3], before[3];
@@ -235,6 +235,10 @@ typedef struct pe_conv_args {
 PE_API pe_status pe_conv(pe_context *, const pe_conv_args *, pe_error *);
 PE_API pe_status pe_conv_input(pe_context *, const pe_conv_args *, pe_error *);
 PE_API pe_status pe_conv_weight(pe_context *, const pe_conv_args *, pe_error *);
+/* Lays w out once for many convolutions of shapes like these; the bits are the same. packed: the *bytes of the caller's
+ * that pe_conv_pack_bytes says (0: there is nothing to gain), on a boundary of 64. Of one level of one process. */
+PE_API pe_status pe_conv_pack_bytes(pe_context *, const pe_conv_args *, size_t *bytes, pe_error *);
+PE_API pe_status pe_conv_pack(pe_context *, const pe_conv_args *, void *packed, pe_error *);
 
 /* ---- quantized products ------------------------------------------------- */
 

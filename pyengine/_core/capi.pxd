@@ -136,6 +136,23 @@ cdef extern from "pyengine.h" nogil:
         const float *scale
         const void *packed
     pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *)
+    ctypedef struct pe_conv_args:
+        const pe_tensor *x
+        const pe_tensor *w
+        const pe_tensor *y
+        int64_t groups
+        int64_t step[3]
+        int64_t spacing[3]
+        int64_t before[3]
+        const pe_tensor *bias
+        const pe_tensor *residual
+        int activation, accumulate
+        const void *packed
+    pe_status pe_conv(pe_context *, const pe_conv_args *, pe_error *)
+    pe_status pe_conv_input(pe_context *, const pe_conv_args *, pe_error *)
+    pe_status pe_conv_weight(pe_context *, const pe_conv_args *, pe_error *)
+    pe_status pe_conv_pack_bytes(pe_context *, const pe_conv_args *, size_t *bytes, pe_error *)
+    pe_status pe_conv_pack(pe_context *, const pe_conv_args *, void *packed, pe_error *)
     ctypedef struct pe_pack_args:
         const pe_tensor *b
         void *packed

@@ -9,6 +9,7 @@
 cdef enum:
     PACK_ROWS = 256
     PACK_ELEMENTS = 4096  # smaller weights lie in L1 or L2 as they are
+    CONV_PACK_ROWS = 4096 # places of all images: from there on, packing a weight costs next to nothing
 
 cdef dict packs = {}      # address of a living Storage -> its PackedWeight
 
@@ -19,6 +20,7 @@ cdef class PackedWeight:
     cdef void *memory
     cdef pe_tensor source     # the weight it was made of: place, shape and strides
     cdef uint64_t version, unseen_writes
+    cdef int64_t groups       # of a convolution; 0 for a linear layer's
     cdef readonly size_t nbytes
 
     def __init__(self):
@@ -55,8 +57,7 @@ cdef bint same_layout(const pe_tensor *a, const pe_tensor *b) noexcept nogil:
 cdef bint packable(Tensor weight) noexcept:
     """Nobody can write the weight unseen, and it is all of its Storage."""
     cdef Storage s = weight.storage
-    return s.owner is None and s.exports == 0 and weight.view.ndim == 2 \
-        and <size_t>numel(&weight.view) * sizeof(float) == s.nbytes and is_dense(&weight.view)
+    return s.owner is None and s.exports == 0 and <size_t>numel(&weight.view) * sizeof(float) == s.nbytes and is_dense(&weight.view)
 
 
 cdef inline bint is_stale(PackedWeight p, Storage s) noexcept:
@@ -90,10 +91,30 @@ cdef int drop_all_packs() except -1:
     return 0
 
 
-cdef PackedWeight make_pack(Tensor weight):
-    """Packs weight now and remembers it; None when it was written meanwhile (other threads run while it is packed)."""
+cdef PackedWeight new_pack(Tensor weight, size_t nbytes, int64_t groups):
+    """Memory for a pack of the weight as it is now."""
     cdef PackedWeight p = PackedWeight.__new__(PackedWeight)
     cdef Storage s = weight.storage
+    p.memory = pe_alloc(context, nbytes)
+    if p.memory == NULL:
+        raise MemoryError(f"pack: no memory for {nbytes} bytes")
+    p.nbytes, p.source, p.version, p.unseen_writes, p.groups = nbytes, weight.view, s.version, s.unseen_writes, groups
+    return p
+
+
+cdef PackedWeight keep_pack(Tensor weight, PackedWeight p):
+    """Remembers p; None when the weight was written meanwhile (other threads run while it is packed)."""
+    cdef Storage s = weight.storage
+    if is_stale(p, s):
+        return None
+    packs[<size_t><PyObject *>s] = p
+    s.has_pack = True
+    return p
+
+
+cdef PackedWeight make_pack(Tensor weight):
+    """Packs a linear layer's weight now and remembers it; None when it was written meanwhile."""
+    cdef PackedWeight p
     cdef pe_tensor b = weight.view
     cdef pe_pack_args args
     cdef pe_error err
@@ -103,38 +124,81 @@ cdef PackedWeight make_pack(Tensor weight):
     memset(&args, 0, sizeof(args))
     args.b = &b
     check(pe_pack_bytes(context, &args, &args.bytes, &err), &err)
-    p.memory = args.packed = pe_alloc(context, args.bytes)
-    if p.memory == NULL:
-        raise MemoryError(f"pack: no memory for {args.bytes} bytes")
-    p.nbytes, p.source, p.version, p.unseen_writes = args.bytes, weight.view, s.version, s.unseen_writes
+    p = new_pack(weight, args.bytes, 0)
+    args.packed = p.memory
     with nogil:
         status = pe_pack(context, &args, &err)
     check(status, &err)
-    if is_stale(p, s):
+    return keep_pack(weight, p)
+
+
+cdef PackedWeight make_conv_pack(Tensor weight, const pe_conv_args *args):
+    """The same for a convolution; None too where a pack gains nothing."""
+    cdef PackedWeight p
+    cdef pe_error err
+    cdef pe_status status
+    cdef size_t nbytes
+    check(pe_conv_pack_bytes(context, args, &nbytes, &err), &err)
+    if nbytes == 0:
         return None
-    packs[<size_t><PyObject *>s] = p
-    s.has_pack = True
-    return p
+    p = new_pack(weight, nbytes, args.groups)
+    with nogil:
+        status = pe_conv_pack(context, args, p.memory, &err)
+    check(status, &err)
+    return keep_pack(weight, p)
+
+
+cdef PackedWeight known_pack(Tensor weight, int64_t groups):
+    """The pack that is there and still true of this weight, or None."""
+    cdef Storage s = weight.storage
+    cdef PackedWeight p
+    if not s.has_pack:
+        return None
+    p = packs[<size_t><PyObject *>s]
+    if is_stale(p, s):
+        drop_pack(s)
+        return None
+    return p if p.groups == groups and same_layout(&p.source, &weight.view) else None
+
+
+cdef bint second_use(Tensor weight) noexcept:
+    """Whether this is not the first use of the weight as it is now; counts it."""
+    cdef Storage s = weight.storage
+    if s.pack_uses and s.pack_version == s.version and s.pack_unseen == s.unseen_writes:
+        return True
+    s.pack_uses, s.pack_version, s.pack_unseen = 1, s.version, s.unseen_writes
+    return False
 
 
 cdef PackedWeight find_pack(Tensor weight, int64_t rows):
     """The pack that a product of so many rows shall use, made now if it pays; or None."""
-    cdef Storage s = weight.storage
-    cdef PackedWeight p
-    if s.has_pack:
-        p = packs[<size_t><PyObject *>s]
-        if is_stale(p, s):
-            drop_pack(s)
-        else:
-            return p if same_layout(&p.source, &weight.view) else None
-    if rows > PACK_ROWS or numel(&weight.view) < PACK_ELEMENTS or not packable(weight):
+    cdef PackedWeight p = known_pack(weight, 0)
+    if p is not None or weight.storage.has_pack:
+        return p
+    if rows > PACK_ROWS or numel(&weight.view) < PACK_ELEMENTS or weight.view.ndim != 2 or not packable(weight):
         return None
-    if s.pack_uses == 0 or s.pack_version != s.version or s.pack_unseen != s.unseen_writes:
-        s.pack_uses, s.pack_version, s.pack_unseen = 1, s.version, s.unseen_writes
+    if not second_use(weight):
         return None
     try:
         return make_pack(weight)
     except MemoryError:  # it is a luxury
+        return None
+
+
+cdef PackedWeight find_conv_pack(Tensor weight, const pe_conv_args *args):
+    """find_pack for a convolution of args.x and args.y."""
+    cdef PackedWeight p = known_pack(weight, args.groups)
+    cdef int64_t rows = args.y.shape[0]
+    cdef int i
+    if p is not None or weight.storage.has_pack:
+        return p
+    for i in range(2, args.y.ndim):
+        rows *= args.y.shape[i]
+    if rows > CONV_PACK_ROWS or not packable(weight) or not second_use(weight):
+        return None
+    try:
+        return make_conv_pack(weight, args)
+    except MemoryError:
         return None
 
 
@@ -154,11 +218,9 @@ def pack(Tensor weight):
     if not packable(weight):
         raise ValueError(f"pack: the weight of shape {weight.shape} is part of other memory, or an array that lives "
                          "shares it and could change it unseen; clone() it first")
-    cdef PackedWeight p
-    if weight.storage.has_pack:
-        p = packs[<size_t><PyObject *>weight.storage]
-        if not is_stale(p, weight.storage) and same_layout(&p.source, &weight.view):
-            return p
+    cdef PackedWeight p = known_pack(weight, 0)
+    if p is not None:
+        return p
     p = make_pack(weight)
     if p is None:
         raise RuntimeError("pack: the weight was written while it was packed")
@@ -167,8 +229,4 @@ def pack(Tensor weight):
 
 def packed_weight(Tensor weight):
     """The pack that the next linear with this weight would use, or None."""
-    cdef Storage s = weight.storage
-    if not s.has_pack:
-        return None
-    cdef PackedWeight p = packs[<size_t><PyObject *>s]
-    return None if is_stale(p, s) or not same_layout(&p.source, &weight.view) else p
+    return known_pack(weight, 0) if weight.view.ndim == 2 else known_pack(weight, 1)

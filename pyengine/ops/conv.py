@@ -1,14 +1,15 @@
-"""Convolutions: one copy lays the windows of the input side by side, one batched product does the rest. Gradients are
-those of the parts: the transposed products, and a sum of windows. (LeCun et al., 1989; Chellapilla et al., 2006)
+"""Convolutions and transposed ones. x, w and y of a convolution make three functions, each of which gives one of them
+from the other two; the derivatives of each are the other two. (LeCun et al., 1989; csrc/conv.h has the equation)
 """
 
-from math import prod
+from typing import NamedTuple
 
+from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import tensor_only
-from pyengine.ops.product import matmul
-from pyengine.ops.shape import permute, reshape, unsqueeze
-from pyengine.ops.strided_windows import padded, sizes_of, spatial, sum_windows, windows
+from pyengine.ops._method import rule, tensor_only
+from pyengine.ops.reduction import sum as total
+from pyengine.ops.shape import reshape, unsqueeze
+from pyengine.ops.strided_windows import sizes_of, spatial
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
@@ -132,30 +133,87 @@ def _pads(what: str, padding, kernel, stride, dilation) -> list[tuple[int, int]]
     return [(p, p) for p in sizes_of(padding, len(kernel), what, "padding")]
 
 
-def _with_bias(out: Tensor, bias: Tensor | None, n: int, batched: bool) -> Tensor:
-    if bias is not None:
-        out = out + reshape(bias, (-1, *[1] * n))
-    return out if batched else reshape(out, out.shape[1:])
+class Windows(NamedTuple):
+    """Where the windows of a convolution lie, one number an axis, and its groups."""
+
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    groups: int
+
+
+def _recorded(*inputs: Tensor | None) -> bool:
+    return _core.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
+
+
+def _output(x: Tensor, w: Tensor, bias: Tensor | None, at: Windows, places) -> Tensor:
+    """y (N, O, places) of x (N, C, space) and w (O, C / groups, kernel)."""
+    stride, dilation, before, groups = at
+    recorded = _recorded(x, w, bias)
+    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, recorded=recorded)
+    return _core.record(out, "conv", (x, w, bias), (x, w), at) if recorded else out
+
+
+def _input(y: Tensor, w: Tensor, bias: Tensor | None, at: Windows, sizes) -> Tensor:
+    """x (N, C, sizes): every element of y, times w, added where its window lies."""
+    stride, dilation, before, groups = at
+    out = _core.conv_input(y, w, bias, stride, dilation, before, sizes, groups)
+    return _core.record(out, "conv_input", (y, w, bias), (y, w), at)
+
+
+def _weight(x: Tensor, y: Tensor, at: Windows, sizes, channels_last: bool) -> Tensor:
+    """w (O, C / groups, sizes): the sum over images and places of windows of x times y."""
+    stride, dilation, before, groups = at
+    out = _core.conv_weight(x, y, stride, dilation, before, sizes, groups, channels_last)
+    return _core.record(out, "conv_weight", (x, y), (x, y), at)
+
+
+def _bias(g: Tensor) -> Tensor:
+    return total(g, (0, *range(2, g.ndim)))
+
+
+@rule("conv")
+def _conv_rule(node, g):
+    (x, w), at = node.saved, node.meta
+    dx = _input(g, w, None, at, x.shape[2:]) if node.needs(0) else None
+    dw = _weight(x, g, at, w.shape[2:], _core.has_channels_last(w)) if node.needs(1) else None
+    return dx, dw, _bias(g) if node.needs(2) else None
+
+
+@rule("conv_input")
+def _conv_input_rule(node, g):
+    (y, w), at = node.saved, node.meta
+    dy = _output(g, w, None, at, y.shape[2:]) if node.needs(0) else None
+    dw = _weight(g, y, at, w.shape[2:], _core.has_channels_last(w)) if node.needs(1) else None
+    return dy, dw, _bias(g) if node.needs(2) else None
+
+
+@rule("conv_weight")
+def _conv_weight_rule(node, g):
+    (x, y), at = node.saved, node.meta
+    dx = _input(y, g, None, at, x.shape[2:]) if node.needs(0) else None
+    return dx, _output(x, g, None, at, y.shape[2:]) if node.needs(1) else None
 
 
 def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Tensor:
     _checked(what, n, input, weight, bias, groups, False)
     kernel, stride = weight.shape[2:], sizes_of(stride, n, what, "stride", 1)
     dilation = sizes_of(dilation, n, what, "dilation", 1)
-    batched = input.ndim == n + 2
-    x = padded(input if batched else unsqueeze(input, 0), _pads(what, padding, kernel, stride, dilation))
-    seen = windows(x, kernel, stride, dilation, what)  # (N, C, O.., K..)
-    batch, channels, places = seen.shape[0], seen.shape[1], seen.shape[2 : 2 + n]
-    columns = permute(seen, (0, 1, *range(2 + n, 2 + 2 * n), *range(2, 2 + n)))
-    depth = channels // groups * prod(kernel)
-    if groups == 1:
-        product = matmul(reshape(weight, (-1, depth)), reshape(columns, (batch, depth, prod(places))))
-    else:
-        product = matmul(
-            reshape(weight, (groups, weight.shape[0] // groups, depth)),
-            reshape(columns, (batch, groups, depth, prod(places))),
-        )
-    return _with_bias(reshape(product, (batch, weight.shape[0], *places)), bias, n, batched)
+    pads = _pads(what, padding, kernel, stride, dilation)
+    places = []
+    for length, pad, k, step, gap in zip(input.shape[input.ndim - n :], pads, kernel, stride, dilation, strict=True):
+        room = length + sum(pad) - gap * (k - 1) - 1
+        if room < 0 or length < 1:
+            raise RuntimeError(
+                f"{what}: kernel {tuple(kernel)}, dilation {dilation}, is larger than input of shape {input.shape} with "
+                f"padding {pads}"
+            )
+        places.append(room // step + 1)
+    at = Windows(stride, dilation, tuple(before for before, _ in pads), groups)
+    if input.ndim == n + 2:
+        return _output(input, weight, bias, at, places)
+    out = _output(unsqueeze(input, 0), weight, bias, at, places)
+    return reshape(out, out.shape[1:])
 
 
 def _transposed(what, n, input, weight, bias, stride, padding, output_padding, groups, dilation) -> Tensor:
@@ -167,21 +225,15 @@ def _transposed(what, n, input, weight, bias, stride, padding, output_padding, g
         raise RuntimeError(
             f"{what}: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}"
         )
-    batched = input.ndim == n + 2
-    x = input if batched else unsqueeze(input, 0)
-    batch, places, channels = x.shape[0], x.shape[2:], weight.shape[1] * groups
-    lengths = tuple(
-        (count - 1) * s + d * (k - 1) + 1 + more
-        for count, s, d, k, more in zip(places, stride, dilation, kernel, extra, strict=True)
+    places = input.shape[input.ndim - n :]
+    sizes = tuple(
+        (count - 1) * s + d * (k - 1) + 1 + more - 2 * p
+        for count, s, d, k, more, p in zip(places, stride, dilation, kernel, extra, padding, strict=True)
     )
-    if 0 in places or any(length - 2 * p < 1 for length, p in zip(lengths, padding, strict=True)):
+    if 0 in places or min(sizes) < 1:
         raise RuntimeError(f"{what}: input of shape {input.shape} with padding {padding} leaves no output")
-    inputs, depth = x.shape[1] // groups, weight.shape[1] * prod(kernel)
-    rows = reshape(permute(reshape(weight, (groups, inputs, depth)), (0, 2, 1)), (groups, depth, inputs))
-    product = matmul(rows, reshape(x, (batch, groups, inputs, prod(places))))
-    columns = reshape(product, (batch, channels, *kernel, *places))
-    columns = permute(columns, (0, 1, *range(2 + n, 2 + 2 * n), *range(2, 2 + n)))
-    out = sum_windows(columns, lengths, stride, dilation)
-    if any(padding):
-        out = out[(Ellipsis, *(slice(p, length - p) for p, length in zip(padding, lengths, strict=True)))]
-    return _with_bias(out, bias, n, batched)
+    at = Windows(stride, dilation, padding, groups)
+    if input.ndim == n + 2:
+        return _input(input, weight, bias, at, sizes)
+    out = _input(unsqueeze(input, 0), weight, bias, at, sizes)
+    return reshape(out, out.shape[1:])

@@ -7,8 +7,9 @@
 
 #include <string.h>
 
-#define FEW_OUTPUTS 12288 /* of all groups */
+#define FEW_OUTPUTS 65536    /* of all groups: they stay in L2 while images pass */
 #define MOST_PARTS 8
+#define PART_FLOATS 131072   /* of images at a time in a part: they are read once from afar, then from L2 */
 #define LONG_IMAGE 256    /* places: a product for each image does not cost more than copying it */
 
 static int64_t rows_of(const struct pe_conv_problem *q) { return q->kernel[0] * q->kernel[1] * q->kernel[2] * q->in; }
@@ -54,6 +55,7 @@ static pe_status run_even(pe_context *ctx, const struct pe_conv_problem *q, floa
         g.windows = q, g.windows_down = 1;
     }
     aim(q, &g, &grid, to);
+    g.one_thread = to != NULL;
     if (q->groups > 1) {
         batch.axes = 1, batch.count = batch.size[0] = q->groups;
         batch.a[0] = q->in * q->x_c, batch.b[0] = q->out * q->y_c, batch.c[0] = to ? rows_of(q) * q->out : q->w_g;
@@ -72,6 +74,7 @@ static pe_status run_images(pe_context *ctx, const struct pe_conv_problem *q, in
     copy_y = !alone && !even_stride(&part);
     int64_t floats = (copy_x ? pe_conv_x_floats(q) : 0) + (copy_y ? pe_conv_y_floats(q) : 0);
     int64_t most = floats ? max64(min64(PE_CONV_COPY_FLOATS / floats, count), 1) : alone && !even_stride(&part) ? 1 : count;
+    if (to) most = min64(most, max64(PART_FLOATS / max64(pe_conv_x_floats(q) + pe_conv_y_floats(q), 1), 1));
     float *copy = floats ? pe_alloc(ctx, (size_t)(most * floats) * sizeof *copy) : NULL;
     if (floats && !copy) return pe_fail(err, PE_ERR_MEMORY, -1, "conv_weight: no memory for copies of images");
     pe_status status = PE_OK;
@@ -88,6 +91,8 @@ static pe_status run_images(pe_context *ctx, const struct pe_conv_problem *q, in
 }
 
 /* ---- few outputs: parts of the images ------------------------------------------------ */
+
+#define COLUMNS 64
 
 struct cut {
     pe_context *ctx;
@@ -107,16 +112,24 @@ static void part_body(int64_t begin, int64_t end, void *arg) {
     }
 }
 
-static void add_parts(const struct cut *cut) {
+/* Rows [begin, end) of all groups' (tap, channel): their sums over the parts, to where dw lies. */
+static void add_body(int64_t begin, int64_t end, void *arg) {
+    const struct cut *cut = arg;
     const struct pe_conv_problem *q = cut->q;
-    int64_t rows = rows_of(q), outputs = outputs_of(q);
-    for (int64_t x = 0; x < outputs; x++) {
-        int64_t o = x % q->out, row = x / q->out % rows, tap = row / q->in, at = x / q->out / rows * q->w_g;
-        at += o * q->w_o + row % q->in * q->w_i;
+    float sum[COLUMNS];
+    for (int64_t row = begin; row < end; row++) {
+        int64_t group = row / rows_of(q), i = row % rows_of(q), tap = i / q->in, at = group * q->w_g + i % q->in * q->w_i;
         for (int d = PE_CONV_AXES - 1; d >= 0; tap /= q->kernel[d], d--) at += tap % q->kernel[d] * q->w_k[d];
-        float *to = (float *)q->w + at, sum = q->accumulate ? *to : 0;
-        for (int64_t part = 0; part < cut->parts; part++) sum += cut->sums[part * outputs + x];
-        *to = sum;
+        for (int64_t o = 0; o < q->out; o += COLUMNS) {
+            int64_t count = min64(COLUMNS, q->out - o);
+            float *to = (float *)q->w + at + o * q->w_o;
+            for (int64_t x = 0; x < count; x++) sum[x] = q->accumulate ? to[x * q->w_o] : 0;
+            for (int64_t part = 0; part < cut->parts; part++) {
+                const float *from = cut->sums + part * outputs_of(q) + row * q->out + o;
+                for (int64_t x = 0; x < count; x++) sum[x] += from[x];
+            }
+            for (int64_t x = 0; x < count; x++) to[x * q->w_o] = sum[x];
+        }
     }
 }
 
@@ -127,7 +140,9 @@ static pe_status run_parts(pe_context *ctx, const struct pe_conv_problem *q, pe_
     if (!cut.sums) return pe_fail(err, PE_ERR_MEMORY, -1, "conv_weight: no memory for %zu bytes of sums", bytes);
     double fmas = (double)outputs_of(q) * (double)q->images * (double)places_of(q) / 8;
     pe_parallel_for(ctx, cut.parts, 1, pe_threads_for(ctx, fmas * 0.2), part_body, &cut);
-    if (!cut.failed) add_parts(&cut);
+    if (!cut.failed)
+        pe_parallel_for(ctx, q->groups * rows_of(q), 1 + 4096 / q->out,
+                        pe_threads_for(ctx, (double)outputs_of(q) * (double)cut.parts * 0.3), add_body, &cut);
     pe_free(ctx, cut.sums);
     return cut.failed ? pe_fail(err, PE_ERR_MEMORY, -1, "conv_weight: no memory for copies of images") : PE_OK;
 }

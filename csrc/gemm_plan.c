@@ -1,4 +1,4 @@
-/* Which way a product goes, by its shape and strides alone; the thread count never enters.
+/* Which way a product goes, by its shape and strides alone; the thread count enters only where tasks should be few.
  * Costs are counted in FMA instructions. */
 #include "gemm_plan.h"
 #include "sizes.h"
@@ -19,8 +19,9 @@
 #define TASK_FMAS 8000.0
 #define MOST_TASKS 24
 #define LEAST_ROWS 24
-#define FEW_TASKS 8
 #define COLUMNS_A_CUT 512
+#define WIDE_ROWS 128 /* columns of a stored matrix that are read at a time: so many in a row come in whole lines */
+#define WIDE_DEPTH 128
 #define MANY_BLOCKS 6
 
 /* the size of equal parts, none above `most`, in whole `unit`s */
@@ -59,7 +60,7 @@ static int wants_copied_a(const struct pe_gemm_problem *g) {
 /* b's rows are read as vectors: in place when contiguous and near each other or used by few tiles. */
 static int wants_packed_b(const struct pe_gemm_problem *g, int lanes) {
     int64_t apart = g->b_p < 0 ? -g->b_p : g->b_p;
-    return g->b_j != 1 || g->n % lanes != 0 || (g->m > 48 && apart > 256);
+    return g->b_j != 1 || g->n % lanes != 0 || (g->m > 48 && apart > 128);
 }
 
 static double cost(const struct pe_gemm_problem *g, int lanes) {
@@ -74,6 +75,12 @@ static double cost(const struct pe_gemm_problem *g, int lanes) {
 static size_t l2_bytes(void) {
     size_t l2 = pe_machine_cached()->l2;
     return l2 < (256 << 10) ? (256 << 10) : l2 > (2 << 20) ? (2 << 20) : l2;
+}
+
+/* The rows of a are columns of a matrix that L2 cannot hold: every task that reads some waits for whole lines of it. */
+static int reads_far_columns(const struct pe_gemm_problem *g) {
+    int down = g->windows ? g->windows_down : g->a_i == 1 && g->a_p != 1 && g->m > 1;
+    return down && (double)g->m * (double)g->k * sizeof(float) > (double)l2_bytes();
 }
 
 /* Of one thread, for the choice of their number: arithmetic or, with few rows, the reading of b. */
@@ -92,6 +99,7 @@ static int makes_own_b(const struct pe_gemm_plan *plan) {
  * its block stays in L1 (24 KB); one tile of rows uses it once. */
 static int64_t block_depth(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan, int64_t mr) {
     int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, 384);
+    if (reads_far_columns(g)) most = min64(most, WIDE_DEPTH);
     if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS)
         most = g->m > mr || makes_own_b(plan) ? 6144 / plan->nr : parts(g->k, 8) * 8;
     return equal_part(g->k, max64(most, 48), 8);
@@ -103,17 +111,29 @@ static int64_t most_rows(int64_t kc) {
     return max64((int64_t)(l2_bytes() / 6 / sizeof(float)) / max64(kc, 1), 24);
 }
 
-/* Blocks of rows as high as L2 lets them be, so that b streams by few times; columns are cut until there are
- * tasks enough, then rows once more. Windows are gathered anew for each cut of the columns, and a weight that L2
- * cannot hold comes from afar for each block of rows: then few tasks have to do. */
-static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int lanes) {
+/* A weight that L2 cannot hold comes from afar for each block of windows. */
+static int reads_far_weight(const struct pe_gemm_problem *g) {
+    return g->windows && (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes();
+}
+
+/* How many tasks there should be: enough to even out the threads, few where each reads much of its own. */
+static int64_t wanted_tasks(const struct pe_gemm_problem *g, int lanes, int threads) {
     double all = (double)g->m * (double)parts(g->n, lanes) * (double)g->k;
     int64_t goal = all > TASK_FMAS * MOST_TASKS ? MOST_TASKS : max64((int64_t)(all / TASK_FMAS), 1);
+    if (g->one_thread) return 1;
+    if (reads_far_columns(g)) return min64(goal, 2 * threads);
+    return reads_far_weight(g) ? min64(goal, 4 * threads) : goal;
+}
+
+/* Blocks of rows as high as L2 lets them be, so that b streams by few times; columns are cut until there are
+ * tasks enough, then rows once more. */
+static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan, int lanes, int threads) {
     int64_t panels = parts(g->n, plan->nr * plan->abreast), most = most_rows(plan->kc);
-    if (g->windows && (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes()) goal = min64(goal, FEW_TASKS);
+    int64_t goal = wanted_tasks(g, lanes, threads), fewest = reads_far_columns(g) ? WIDE_ROWS : LEAST_ROWS;
     if (g->windows && plan->own_c && plan->kc < g->k) most = min64(most, most_rows(min64(g->n, COLUMNS_A_CUT)));
     int64_t blocks = parts(g->m, most);
-    blocks = max64(blocks, min64(parts(goal, panels), parts(g->m, LEAST_ROWS)));
+    blocks = max64(blocks, reads_far_columns(g) ? min64(goal, parts(g->m, fewest))
+                                                : min64(parts(goal, panels), parts(g->m, fewest)));
     plan->rows = equal_part(g->m, parts(g->m, blocks), 1);
     plan->blocks = blocks = parts(g->m, plan->rows);
     int64_t least = g->windows ? parts(g->n, COLUMNS_A_CUT) : 1, cuts = max64(min64(panels, parts(goal, blocks)), least);
@@ -138,7 +158,7 @@ static int panels_abreast(const struct pe_gemm_problem *g, const struct pe_gemm_
 }
 
 static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan,
-                       const struct pe_gemm_kernels *kernels, int lanes) {
+                       const struct pe_gemm_kernels *kernels, int lanes, int threads) {
     int widest = (int)min64(kernels->vectors, parts(g->n, lanes));
     plan->nr = widest * lanes;
     plan->copy_a = wants_copied_a(g);
@@ -151,7 +171,7 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     plan->panels_first = (plan->own_c && !g->windows) || (g->m <= PE_GEMM_FEW_ROWS && !plan->copy_a);
     plan->abreast = panels_abreast(g, plan, kernels, lanes);
     plan->kc = block_depth(g, plan, kernels->rows[widest - 1]);
-    cut_tasks(g, plan, lanes);
+    cut_tasks(g, plan, lanes, threads);
     plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
     plan->own_panels = plan->own_c && !plan->panels_first && plan->kc < g->k;
     if (plan->own_c) plan->c_floats = (size_t)(plan->rows * (plan->own_panels ? widest_cut(g, plan) : plan->nr));
@@ -161,7 +181,7 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     if (plan->b == PE_GEMM_SHARED) plan->shared_floats = (size_t)(parts(g->n, lanes) * lanes * g->k);
 }
 
-void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem *g,
+void pe_gemm_make_plan(const struct pe_kernels *kernels, int threads, struct pe_gemm_problem *g,
                        struct pe_gemm_plan *plan) {
     int lanes = kernels->vector_floats;
     settle_strides(g);
@@ -177,6 +197,6 @@ void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem 
         plan->nr = equal_part(g->n, max64(256, 65536 / max64(g->k, 1)), 64);
         plan->tasks = parts(g->n, plan->nr);
     } else {
-        plan_tiles(g, plan, &kernels->gemm, lanes);
+        plan_tiles(g, plan, &kernels->gemm, lanes, threads);
     }
 }

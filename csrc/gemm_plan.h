@@ -20,6 +20,7 @@ struct pe_gemm_problem {
     const void *packed;  /* panels made by pe_pack, of b's type (then b is not read), or NULL */
     const struct pe_conv_problem *windows; /* a[i,p] as windows.h sees it in the image at a, or NULL */
     int windows_down;                      /* a's rows are the windows' elements and its columns their places */
+    int one_thread;                        /* the caller shares out the work: tasks are as large as L2 lets them be */
     const struct pe_gemm_grid *grid;       /* of c's rows, in place of c_i and residual_i, or NULL */
     const float *bias, *residual;
     float *c;
@@ -96,8 +97,9 @@ pe_status pe_gemm_open_pack(pe_context *ctx, const void *packed, pe_tensor *b, p
 void pe_gemm_pack_panels(pe_context *ctx, const struct pe_gemm_problem *problem, int64_t nr, void *to,
                          int threads);
 
-/* May exchange the roles of a and b in the problem (c^T = b^T a^T). */
-void pe_gemm_make_plan(const struct pe_kernels *kernels, struct pe_gemm_problem *problem,
+/* May exchange the roles of a and b in the problem (c^T = b^T a^T). `threads` that the pool has decide how finely the
+ * work is cut, never a bit of the result. */
+void pe_gemm_make_plan(const struct pe_kernels *kernels, int threads, struct pe_gemm_problem *problem,
                        struct pe_gemm_plan *plan);
 
 #endif

@@ -32,8 +32,9 @@ static void body(int64_t begin, int64_t end, void *arg) {
             from += rest % m->size[d] * m->s[d];
             rest /= m->size[d];
         }
-        job->kernels->copy(job->to + (row * job->row + at) * m->channels, m->channels, from, m->s[PE_CONV_AXES - 1], m->c,
-                           (size_t)min64(BLOCK, job->row - at), (size_t)m->channels);
+        float *to = job->to + (row * job->row + at) * m->channels;
+        job->kernels->copy(to, m->channels, from, m->s[PE_CONV_AXES - 1], m->c, (size_t)min64(BLOCK, job->row - at),
+                           (size_t)m->channels);
     }
 }
 

@@ -35,8 +35,9 @@ static pe_status check_steps(const char *name, const pe_conv_args *args, int spa
         if (step < 1 || spacing < 1 || before > MOST_SPAN || before < -MOST_SPAN ||
             __builtin_mul_overflow(places, step, &walk) || __builtin_mul_overflow(kernel, spacing, &reach) ||
             walk > MOST_SPAN || reach > MOST_SPAN)
-            return pe_fail(err, PE_ERR_ARGUMENT, d, "%s: step %lld, spacing %lld and before %lld of axis %d are out of range",
-                           name, (long long)step, (long long)spacing, (long long)before, d);
+            return pe_fail(err, PE_ERR_ARGUMENT, d,
+                           "%s: step %lld, spacing %lld and before %lld of axis %d are out of range", name,
+                           (long long)step, (long long)spacing, (long long)before, d);
     }
     return PE_OK;
 }
@@ -95,8 +96,9 @@ pe_status pe_conv_check(const char *name, const pe_conv_args *args, const pe_ten
     const pe_tensor *x = args->x, *w = args->w, *y = args->y;
     *q = (struct pe_conv_problem){
         .images = x->shape[0], .groups = args->groups, .in = w->shape[1], .out = w->shape[0] / args->groups,
-        .x = x->data, .x_n = floats(x, 0), .x_c = floats(x, 1), .w = w->data, .w_g = w->shape[0] / args->groups * floats(w, 0),
-        .w_o = floats(w, 0), .w_i = floats(w, 1), .y = y->data, .y_n = floats(y, 0), .y_c = floats(y, 1),
+        .x = x->data, .x_n = floats(x, 0), .x_c = floats(x, 1),
+        .w = w->data, .w_g = w->shape[0] / args->groups * floats(w, 0), .w_o = floats(w, 0), .w_i = floats(w, 1),
+        .y = y->data, .y_n = floats(y, 0), .y_c = floats(y, 1),
         .bias = args->bias ? args->bias->data : NULL, .residual = args->residual ? args->residual->data : NULL,
         .activation = args->activation, .accumulate = args->accumulate,
     };

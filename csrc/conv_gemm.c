@@ -93,10 +93,12 @@ static pe_status run_copied(pe_context *ctx, const struct pe_conv_problem *q, co
     return status;
 }
 
-pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_error *err) {
+pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *q, const float *panels,
+                             pe_error *err) {
     int64_t places, x_s, y_s;
     if (q->images == 0 || places_of(q) == 0 || q->out == 0) return PE_OK;
-    if (pe_conv_is_pointwise(q, &places, &x_s, &y_s)) return run_pointwise(ctx, q, panels, places, x_s, y_s, err);
+    if (pe_conv_is_pointwise(q, &places, &x_s, &y_s))
+        return run_pointwise(ctx, q, panels, places, x_s, y_s, err);
     float *own = NULL;
     if (!panels) {
         size_t bytes = (size_t)(q->groups * pe_conv_panel_floats(ctx, q)) * sizeof *own;
@@ -104,7 +106,8 @@ pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *q, c
         if (!own) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %zu bytes of weights", bytes);
         pe_conv_pack_panels(ctx, q, own);
     }
-    pe_status status = pe_conv_wants_channels_last(q) ? run_copied(ctx, q, panels, err) : run_windows(ctx, q, panels, err);
+    pe_status status = pe_conv_wants_channels_last(q) ? run_copied(ctx, q, panels, err)
+                                                      : run_windows(ctx, q, panels, err);
     if (own) pe_free(ctx, own);
     return status;
 }

@@ -73,7 +73,8 @@ int64_t pe_conv_panel_floats(pe_context *ctx, const struct pe_conv_problem *q) {
 
 void pe_conv_pack_panels(pe_context *ctx, const struct pe_conv_problem *q, float *to) {
     struct packing w = { .kernels = &ctx->kernels->gemm, .q = q, .lanes = ctx->kernels->vector_floats,
-                         .taps = taps_of(q), .group_floats = pe_conv_panel_floats(ctx, q), .tap_step = even_step(q), .to = to };
+                         .taps = taps_of(q), .group_floats = pe_conv_panel_floats(ctx, q),
+                         .tap_step = even_step(q), .to = to };
     w.nr = min64(w.kernels->vectors, parts(q->out, w.lanes)) * w.lanes;
     w.panels = parts(q->out, w.nr);
     if (!w.taps || !q->in || !q->out) return;

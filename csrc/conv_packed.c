@@ -1,4 +1,5 @@
-/* Packed weights of convolutions: a head that tells what the pack is, then the weight as one way of convolving reads it. */
+/* Packed weights of convolutions: a head that tells what the pack is, then the weight as one way of convolving
+ * reads it. */
 #include "conv_paths.h"
 
 #include <string.h>
@@ -27,7 +28,8 @@ pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *q, en
     struct head mine = { 0 };
     if ((uintptr_t)packed % 64 == 0 && head->magic == PACK_MAGIC) mine = head_for(ctx, q, head->way);
     if (!mine.magic || memcmp(head, &mine, sizeof mine) != 0)
-        return pe_fail(err, PE_ERR_ARGUMENT, -1, "conv: packed is no weight of this shape that pe_conv_pack made at the level %s",
+        return pe_fail(err, PE_ERR_ARGUMENT, -1,
+                       "conv: packed is no weight of this shape that pe_conv_pack made at the level %s",
                        ctx->kernels->isa);
     if (head->way == (int32_t)way) *weight = (const float *)(const void *)((const char *)packed + HEAD_BYTES);
     return PE_OK;

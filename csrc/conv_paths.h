@@ -4,9 +4,9 @@
 
 #include "conv.h"
 
-/* conv_check.c: the tensors of args as a problem, or a refusal by the name of the call; `out` is the one that it writes. */
-pe_status pe_conv_check(const char *name, const pe_conv_args *args, const pe_tensor *out, struct pe_conv_problem *problem,
-                        pe_error *err);
+/* conv_check.c: the tensors of args as a problem, or a refusal by the name of the call; `out` is what it writes. */
+pe_status pe_conv_check(const char *name, const pe_conv_args *args, const pe_tensor *out,
+                        struct pe_conv_problem *problem, pe_error *err);
 
 /* True when the windows are the single places of x, each once, and lie evenly in x and in y: then a convolution is a
  * matrix product. Gives their number and their strides. */
@@ -26,7 +26,8 @@ pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *probl
 enum pe_conv_way pe_conv_choose(const struct pe_conv_problem *problem);
 
 /* conv_gemm.c: one product of the windows and the weight, which `panels` holds already or NULL. */
-pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels, pe_error *err);
+pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels,
+                             pe_error *err);
 
 /* channels_last.c: lays q's images of x (of y) out in `to`, dense, their channels last; q then means them there. */
 void pe_conv_x_channels_last(pe_context *ctx, struct pe_conv_problem *q, float *to);

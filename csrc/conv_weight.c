@@ -48,7 +48,8 @@ static pe_status run_even(pe_context *ctx, const struct pe_conv_problem *q, floa
     struct pe_gemm_grid grid;
     int64_t places, x_s, y_s;
     struct pe_gemm_problem g = { .m = rows_of(q), .n = q->out, .k = q->images * places_of(q), .a = q->x, .b = q->y,
-                                 .b_p = y_step, .b_j = q->y_c, .activation = PE_NO_ACTIVATION, .accumulate = accumulate };
+                                 .b_p = y_step, .b_j = q->y_c, .activation = PE_NO_ACTIVATION,
+                                 .accumulate = accumulate };
     if (pe_conv_is_pointwise(q, &places, &x_s, &y_s) && (q->images == 1 || q->x_n == x_s * places)) {
         g.a_i = q->x_c, g.a_p = x_s;
     } else {
@@ -73,7 +74,8 @@ static pe_status run_images(pe_context *ctx, const struct pe_conv_problem *q, in
     part.images = count;
     copy_y = !alone && !even_stride(&part);
     int64_t floats = (copy_x ? pe_conv_x_floats(q) : 0) + (copy_y ? pe_conv_y_floats(q) : 0);
-    int64_t most = floats ? max64(min64(PE_CONV_COPY_FLOATS / floats, count), 1) : alone && !even_stride(&part) ? 1 : count;
+    int64_t most = alone && !even_stride(&part) ? 1 : count;
+    if (floats) most = max64(min64(PE_CONV_COPY_FLOATS / floats, count), 1);
     if (to) most = min64(most, max64(PART_FLOATS / max64(pe_conv_x_floats(q) + pe_conv_y_floats(q), 1), 1));
     float *copy = floats ? pe_alloc(ctx, (size_t)(most * floats) * sizeof *copy) : NULL;
     if (floats && !copy) return pe_fail(err, PE_ERR_MEMORY, -1, "conv_weight: no memory for copies of images");
@@ -118,7 +120,8 @@ static void add_body(int64_t begin, int64_t end, void *arg) {
     const struct pe_conv_problem *q = cut->q;
     float sum[COLUMNS];
     for (int64_t row = begin; row < end; row++) {
-        int64_t group = row / rows_of(q), i = row % rows_of(q), tap = i / q->in, at = group * q->w_g + i % q->in * q->w_i;
+        int64_t group = row / rows_of(q), i = row % rows_of(q), tap = i / q->in;
+        int64_t at = group * q->w_g + i % q->in * q->w_i;
         for (int d = PE_CONV_AXES - 1; d >= 0; tap /= q->kernel[d], d--) at += tap % q->kernel[d] * q->w_k[d];
         for (int64_t o = 0; o < q->out; o += COLUMNS) {
             int64_t count = min64(COLUMNS, q->out - o);

@@ -65,7 +65,8 @@ static int run_shared(struct pe_gemm_run *r, const struct pe_gemm_batch *batch, 
 
 pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *g, const struct pe_gemm_batch *batch,
                             pe_error *err) {
-    struct pe_gemm_run r = { .ctx = ctx, .g = *g, .kernels = &ctx->kernels->gemm, .lanes = ctx->kernels->vector_floats };
+    struct pe_gemm_run r = { .ctx = ctx, .g = *g, .kernels = &ctx->kernels->gemm,
+                             .lanes = ctx->kernels->vector_floats };
     if (g->m == 0 || g->n == 0 || batch->count == 0) return PE_OK;
     pe_gemm_make_plan(ctx->kernels, pe_get_num_threads(ctx), &r.g, &r.plan);
     if (g->activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[g->activation];

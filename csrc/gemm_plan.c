@@ -136,7 +136,8 @@ static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan
                                                 : min64(parts(goal, panels), parts(g->m, fewest)));
     plan->rows = equal_part(g->m, parts(g->m, blocks), 1);
     plan->blocks = blocks = parts(g->m, plan->rows);
-    int64_t least = g->windows ? parts(g->n, COLUMNS_A_CUT) : 1, cuts = max64(min64(panels, parts(goal, blocks)), least);
+    int64_t least = g->windows ? parts(g->n, COLUMNS_A_CUT) : 1;
+    int64_t cuts = max64(min64(panels, parts(goal, blocks)), least);
     plan->cuts[0] = blocks >= MANY_BLOCKS ? least : cuts;
     plan->cuts[1] = blocks >= MANY_BLOCKS ? max64(min64(panels, 4), least) : cuts;
     plan->tasks = blocks / 2 * plan->cuts[0] + (blocks - blocks / 2) * plan->cuts[1];

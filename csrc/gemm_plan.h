@@ -5,7 +5,8 @@
 #include "conv.h"
 #include "internal.h"
 
-/* Rows of c and of the residual that are places in space: the sum over axes of index * stride, the last axis fastest. */
+/* Rows of c and of the residual that are places in space: the sum over axes of index * stride, the last axis
+ * fastest. */
 #define PE_GEMM_GRID_AXES 4
 struct pe_gemm_grid {
     int axes;

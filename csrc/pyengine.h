@@ -216,15 +216,15 @@ PE_API pe_status pe_pack(pe_context *, const pe_pack_args *, pe_error *);
 
 /* ---- convolutions ------------------------------------------------------- */
 
-/* x (N, groups I, space), w (groups O, I, kernel), y (N, groups O, places), one to three axes of space each, any strides;
+/* x (N, groups I, space), w (groups O, I, kernel), y (N, groups O, places), one to three axes of space, any strides;
  *   y[n,o,p] = act( chain over taps k, the last axis fastest, and channels i inside, of
  *                   fma(x[n, i, p step + k spacing - before], w[o,i,k], .) + bias[o] ) + residual[n,o,p]
- * with x 0 outside. Chains start at +0, at the result's elements when accumulate is set. What lies behind the last
- * window, and how much of it is padding, follows from the sizes. bias has one float a channel of the result, dense;
+ * with x 0 outside. Chains start at +0, at the result's elements when accumulate is set. What lies behind the
+ * last window, and how much of it is padding, follows from the sizes. bias is dense, one float a channel of the result;
  * residual has the result's shape and strides; both may be NULL. The result overlaps nothing. float32.
  * pe_conv writes y. pe_conv_input writes x, the sum over all windows that meet an element of y w (the gradient by x;
  * a transposed convolution). pe_conv_weight writes w, the sum over images and places of x y (the gradient by w).
- * packed: w laid out by pe_conv_pack, or NULL; for pe_conv alone, which reads w too where another way suits it. */
+ * packed: w laid out by pe_conv_pack, or NULL; for pe_conv alone, which reads w where another way suits it. */
 typedef struct pe_conv_args {
     const pe_tensor *x, *w, *y;
     int64_t groups, step[3], spacing[3], before[3];
@@ -235,7 +235,7 @@ typedef struct pe_conv_args {
 PE_API pe_status pe_conv(pe_context *, const pe_conv_args *, pe_error *);
 PE_API pe_status pe_conv_input(pe_context *, const pe_conv_args *, pe_error *);
 PE_API pe_status pe_conv_weight(pe_context *, const pe_conv_args *, pe_error *);
-/* Lays w out once for many convolutions of shapes like these; the bits are the same. packed: the *bytes of the caller's
+/* Lays w out once for many convolutions of shapes like these; the bits are the same. packed: the caller's *bytes
  * that pe_conv_pack_bytes says (0: there is nothing to gain), on a boundary of 64. Of one level of one process. */
 PE_API pe_status pe_conv_pack_bytes(pe_context *, const pe_conv_args *, size_t *bytes, pe_error *);
 PE_API pe_status pe_conv_pack(pe_context *, const pe_conv_args *, void *packed, pe_error *);

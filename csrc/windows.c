@@ -22,7 +22,8 @@ static struct row row_from(const struct pe_conv_problem *w, int64_t i, int64_t m
 }
 
 static void clear(float *to, int64_t places, int64_t deep, int64_t to_place, int64_t to_p) {
-    int64_t lines = to_p == 1 ? places : deep, length = to_p == 1 ? deep : places, apart = to_p == 1 ? to_place : to_p;
+    int64_t lines = deep, length = places, apart = to_p;
+    if (to_p == 1) lines = places, length = deep, apart = to_place;
     for (int64_t y = 0; y < lines; y++) memset(to + y * apart, 0, (size_t)length * sizeof *to);
 }
 
@@ -39,7 +40,8 @@ static void copy_tap(const struct pe_gemm_kernels *kernels, const struct pe_conv
     }
     /* places [low, high) of the row lie inside */
     int64_t low = at[last] < 0 ? min64(parts(-at[last], w->step[last]), row->count) : 0;
-    int64_t high = inside && at[last] < w->size[last] ? min64(parts(w->size[last] - at[last], w->step[last]), row->count) : low;
+    int64_t high = low;
+    if (inside && at[last] < w->size[last]) high = min64(parts(w->size[last] - at[last], w->step[last]), row->count);
     if (high < low) high = low;
     if (low > 0) clear(to, low, deep, to_place, to_p);
     if (high < row->count) clear(to + high * to_place, row->count - high, deep, to_place, to_p);
@@ -62,7 +64,8 @@ void pe_windows_gather(const struct pe_gemm_kernels *kernels, const struct pe_co
                 tap[d] = rest % w->kernel[d];
                 rest /= w->kernel[d];
             }
-            copy_tap(kernels, w, x, &row, tap, channel, deep, to + (i - i0) * to_place + (p - p0) * to_p, to_place, to_p);
+            copy_tap(kernels, w, x, &row, tap, channel, deep, to + (i - i0) * to_place + (p - p0) * to_p, to_place,
+                     to_p);
         }
         i += row.count;
     }

@@ -1,5 +1,5 @@
-# Convolutions and their two gradients: three functions of x, w and y, each of which makes one from the other two. None is
-# recorded here; ops/conv.py does it. Sizes along the axes of space come as tuples, one number an axis.
+# Convolutions and their two gradients: three functions of x, w and y, each of which makes one from the other two. None
+# is recorded here; ops/conv.py does it. Sizes along the axes of space come as tuples, one number an axis.
 
 cdef bint is_channels_last(const pe_tensor *v) noexcept:
     """Dense, with the channels (axis 1) fastest and the other axes in their order, and not row-major as well."""

@@ -57,7 +57,8 @@ cdef bint same_layout(const pe_tensor *a, const pe_tensor *b) noexcept nogil:
 cdef bint packable(Tensor weight) noexcept:
     """Nobody can write the weight unseen, and it is all of its Storage."""
     cdef Storage s = weight.storage
-    return s.owner is None and s.exports == 0 and <size_t>numel(&weight.view) * sizeof(float) == s.nbytes and is_dense(&weight.view)
+    return s.owner is None and s.exports == 0 \
+        and <size_t>numel(&weight.view) * sizeof(float) == s.nbytes and is_dense(&weight.view)
 
 
 cdef inline bint is_stale(PackedWeight p, Storage s) noexcept:

@@ -205,8 +205,8 @@ def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Te
         room = length + sum(pad) - gap * (k - 1) - 1
         if room < 0 or length < 1:
             raise RuntimeError(
-                f"{what}: kernel {tuple(kernel)}, dilation {dilation}, is larger than input of shape {input.shape} with "
-                f"padding {pads}"
+                f"{what}: kernel {tuple(kernel)}, dilation {dilation}, is larger than input of shape {input.shape} "
+                f"with padding {pads}"
             )
         places.append(room // step + 1)
     at = Windows(stride, dilation, tuple(before for before, _ in pads), groups)

@@ -4,6 +4,8 @@
 #include "gemm_plan.h"
 #include "sizes.h"
 
+#define FEW_PLACES 512 /* of an image whose channels come first: too few to be the columns of a product */
+
 static int64_t places_of(const struct pe_conv_problem *q) { return q->places[0] * q->places[1] * q->places[2]; }
 
 /* Images and places of y as few axes of rows; one axis needs no grid. */
@@ -97,7 +99,7 @@ pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *q, c
                              pe_error *err) {
     int64_t places, x_s, y_s;
     if (q->images == 0 || places_of(q) == 0 || q->out == 0) return PE_OK;
-    if (pe_conv_is_pointwise(q, &places, &x_s, &y_s))
+    if (pe_conv_is_pointwise(q, &places, &x_s, &y_s) && !(places < FEW_PLACES && pe_conv_wants_channels_last(q)))
         return run_pointwise(ctx, q, panels, places, x_s, y_s, err);
     float *own = NULL;
     if (!panels) {

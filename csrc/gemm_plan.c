@@ -22,6 +22,7 @@
 #define COLUMNS_A_CUT 512
 #define WIDE_ROWS 128 /* columns of a stored matrix that are read at a time: so many in a row come in whole lines */
 #define WIDE_DEPTH 128
+#define DEEPEST 384 /* steps of k at a time */
 #define MANY_BLOCKS 6
 
 /* the size of equal parts, none above `most`, in whole `unit`s */
@@ -98,7 +99,7 @@ static int makes_own_b(const struct pe_gemm_plan *plan) {
 /* Steps of k at a time: c is read and written once a block. Few rows use a panel of b a few times in turn, so
  * its block stays in L1 (24 KB); one tile of rows uses it once. */
 static int64_t block_depth(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan, int64_t mr) {
-    int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, 384);
+    int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, DEEPEST);
     if (reads_far_columns(g)) most = min64(most, WIDE_DEPTH);
     if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS)
         most = g->m > mr || makes_own_b(plan) ? 6144 / plan->nr : parts(g->k, 8) * 8;
@@ -163,8 +164,8 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     int widest = (int)min64(kernels->vectors, parts(g->n, lanes));
     plan->nr = widest * lanes;
     plan->copy_a = wants_copied_a(g);
-    if (!g->packed && wants_packed_b(g, lanes))
-        plan->b = !g->windows && g->m > 64 && (double)g->k * (double)g->n > 16384 ? PE_GEMM_SHARED : PE_GEMM_OWN;
+    if (!g->packed && wants_packed_b(g, lanes)) /* one block of rows uses a panel once: then its task packs it */
+        plan->b = !g->windows && g->m > most_rows(min64(g->k, DEEPEST)) ? PE_GEMM_SHARED : PE_GEMM_OWN;
     if (g->packed) plan->b = PE_GEMM_GIVEN;
     if (g->b_half) plan->b = PE_GEMM_WIDENED;
     plan->own_c = g->c_j != 1 || g->grid;

@@ -5,7 +5,8 @@
 #define BLOCK 64 /* places: their channels stay in L1 and L2 while they are turned */
 static const double ELEMENT_NS = 0.3;
 
-#define SHORT_ROW 32
+#define SHORT_ROW 32 /* places */
+#define SHORT_ROW_OF_TWOS 16
 #define FEW_CHANNELS 8
 
 struct images {
@@ -78,6 +79,7 @@ int64_t pe_conv_y_floats(const struct pe_conv_problem *q) {
 
 int pe_conv_wants_channels_last(const struct pe_conv_problem *q) {
     const int last = PE_CONV_AXES - 1;
-    int lines = q->x_s[last] == 1 && q->step[last] == 1 && q->places[last] >= SHORT_ROW;
+    int lines = q->x_s[last] == 1 && ((q->step[last] == 1 && q->places[last] >= SHORT_ROW) ||
+                                      (q->step[last] == 2 && q->places[last] >= SHORT_ROW_OF_TWOS));
     return q->x_c != 1 && q->in >= FEW_CHANNELS && !lines && pe_conv_x_floats(q) <= PE_CONV_COPY_FLOATS;
 }

@@ -30,6 +30,7 @@
  *   v_ldexp(x, n)       x * 2^n in one rounding, denormals and infinity right; x is NaN or
  *                       2^-40 < |x| < 2^40, n a whole number, |n| <= 252, or both are NaN
  *   v_bits(x) v_frombits(i)   the same bits as the other type
+ *   v_evens(a, b)       lanes 0, 2, 4, ... of a, then of b
  *   v_prefetch(p)       a hint: p is read soon; v_prefetch_l2(p): a little later;
  *   v_prefetch_write(p) p is written soon
  *
@@ -69,6 +70,15 @@ PE_INLINE vf v_copysign(vf magnitude, vf sign) {
     vi top = v_seti(INT32_MIN);
     return (vf)(((vi)magnitude & ~top) | ((vi)sign & top));
 }
+#if VL == 16
+PE_INLINE vf v_evens(vf a, vf b) {
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+#elif VL == 8
+PE_INLINE vf v_evens(vf a, vf b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
+#else
+PE_INLINE vf v_evens(vf a, vf b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
+#endif
 PE_INLINE void v_prefetch(const void *p) { __builtin_prefetch(p); }
 PE_INLINE void v_prefetch_l2(const void *p) { __builtin_prefetch(p, 0, 2); }
 PE_INLINE void v_prefetch_write(const void *p) { __builtin_prefetch(p, 1); }

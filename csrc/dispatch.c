@@ -11,15 +11,18 @@
 extern const struct pe_kernels pe_kernels_generic;
 extern const struct pe_kernels pe_kernels_avx2 __attribute__((weak));
 extern const struct pe_kernels pe_kernels_avx512 __attribute__((weak));
-extern const struct pe_kernels pe_kernels_avx512_vnni __attribute__((weak));
+extern const struct pe_qgemm_kernels pe_qgemm_kernels_avx512_vnni __attribute__((weak));
 extern const struct pe_kernels pe_kernels_avx512_bf16 __attribute__((weak));
 extern const struct pe_kernels pe_kernels_neon __attribute__((weak));
+
+/* avx512's table with other byte products; filled when it is chosen */
+static struct pe_kernels avx512_vnni;
 
 static const struct { const char *name; const struct pe_kernels *table; } levels[PE_LEVEL_COUNT] = {
     [PE_LEVEL_GENERIC] = {"generic", &pe_kernels_generic},
     [PE_LEVEL_AVX2] = {"avx2", &pe_kernels_avx2},
     [PE_LEVEL_AVX512] = {"avx512", &pe_kernels_avx512},
-    [PE_LEVEL_AVX512_VNNI] = {"avx512_vnni", &pe_kernels_avx512_vnni},
+    [PE_LEVEL_AVX512_VNNI] = {"avx512_vnni", &avx512_vnni},
     [PE_LEVEL_AVX512_BF16] = {"avx512_bf16", &pe_kernels_avx512_bf16},
     [PE_LEVEL_NEON] = {"neon", &pe_kernels_neon},
 };
@@ -31,6 +34,8 @@ unsigned pe_available_levels(void) {
     for (int i = 0; i < PE_LEVEL_COUNT; i++)
         if (!levels[i].table)
             available &= ~(1u << i);
+    if (!&pe_kernels_avx512 || !&pe_qgemm_kernels_avx512_vnni)
+        available &= ~(1u << PE_LEVEL_AVX512_VNNI);
     return available;
 }
 
@@ -56,6 +61,11 @@ static void choose(void) {
         if (available >> i & 1)
             chosen.names[count++] = levels[i].name;
     chosen.level = pe_choose_level(available, getenv("PYENGINE_ISA"));
+    if (chosen.level == PE_LEVEL_AVX512_VNNI) {
+        avx512_vnni = pe_kernels_avx512;
+        avx512_vnni.isa = levels[chosen.level].name;
+        avx512_vnni.qgemm = pe_qgemm_kernels_avx512_vnni;
+    }
 }
 
 int pe_level_in_use(void) {

@@ -107,7 +107,7 @@ def test_one_call_a_group(monkeypatch):
     optimizer = optim.AdamW([{"params": params[:2]}, {"params": params[2:], "lr": 0.5, "weight_decay": 0.0}], lr=0.1)
     set_gradients(params, [np.ones(shape, np.float32) for shape in SHAPES])
     optimizer.step()
-    assert [(rule, len(chosen), hyper[0], hyper[4]) for rule, chosen, _, _, hyper in calls] == [
+    assert [(rule, len(chosen), hyper[0], hyper[4]) for rule, chosen, _, _, hyper, _ in calls] == [
         ("adam", 2, 0.1, 0.01),
         ("adam", 3, 0.5, 0.0),
     ]

@@ -4,6 +4,7 @@
 from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_FORMAT,
                              PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer,
                              PyObject_GetBuffer)
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.pycapsule cimport (PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New,
                                 PyCapsule_SetName)
@@ -15,6 +16,8 @@ from pyengine._core.capi cimport *
 
 cdef extern from "Python.h":
     void PyType_Modified(PyTypeObject *type)
+    PyObject *PyList_GET_ITEM(object items, Py_ssize_t i)  # borrowed
+    PyObject *PyTuple_GET_ITEM(tuple items, Py_ssize_t i)
 
 __version__ = PE_VERSION.decode()
 
@@ -37,6 +40,7 @@ include "quant.pxi"
 include "packed.pxi"
 include "product.pxi"
 include "conv.pxi"
+include "optim_slots.pxi"
 include "optim.pxi"
 include "lists.pxi"
 include "random.pxi"

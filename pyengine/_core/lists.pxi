@@ -13,7 +13,10 @@ cdef int plain(Tensor x, str what, int i) except -1:
 def walks_as_floats(list tensors):
     """True when every one of tensors is dense float32 that may be written: norm2 and update_list take them."""
     cdef Tensor x
-    return all([x.view.dtype == PE_FLOAT32 and is_dense(&x.view) and not x.storage.readonly for x in tensors])
+    for x in tensors:
+        if x is None or x.view.dtype != PE_FLOAT32 or not is_dense(&x.view) or x.storage.readonly:
+            return False
+    return True
 
 
 def norm2(list tensors):

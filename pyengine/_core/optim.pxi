@@ -1,4 +1,4 @@
-# Optimizer steps: one C call over all the tensors of a parameter group.
+# Optimizer steps: one C call over all the tensors of a parameter group. (optim_slots.pxi: what it walks.)
 
 cdef int dense_floats(Tensor param, str rule, int i) except -1:
     if param.view.dtype != PE_FLOAT32 or not is_dense(&param.view):
@@ -24,24 +24,66 @@ cdef int fits(Tensor x, Tensor param, str rule, str what, int i) except -1:
 def with_gradient(list params):
     """Those of params that have a gradient."""
     cdef Tensor p
-    return [p for p in params if p.grad_ is not None]
+    return [p for p in params if p is not None and p.grad_ is not None]
+
+
+def gradients(list params):
+    """The gradients of those of params that have one, off the tape."""
+    cdef Tensor p
+    cdef list found = []
+    for p in params:
+        if p is None:
+            raise TypeError("gradients: a Tensor is needed, got None")
+        if p.grad_ is not None:
+            found.append(p.grad_ if p.grad_.node is None and not p.grad_.leaf_requires_grad else alias(p.grad_))
+    return found
 
 
 def forget_gradients(list params):
     """Every gradient of params becomes None."""
     cdef Tensor p
     for p in params:
-        p.grad_ = None
+        if p is not None:
+            p.grad_ = None
+
+
+def clear_gradients(list params):
+    """Fills the gradients of params with zeros; returns the parameters whose gradient has a place on the tape, is no
+    dense float32 or is large: they are left as they are."""
+    cdef Tensor p, g
+    cdef list others = []
+    cdef int64_t n
+    for p in params:
+        g = p.grad_ if p is not None else None
+        if g is None:
+            continue
+        n = numel(&g.view)
+        if g.node is not None or n > 65536 or g.view.dtype != PE_FLOAT32 or g.storage.readonly or not is_dense(&g.view):
+            others.append(p)
+            continue
+        if n:
+            memset(g.view.data, 0, <size_t>n * sizeof(float))
+        g.storage.version += 1
+    return others
+
+
+@cython.final
+cdef class Counted(list):
+    """Parameters, and beside them their entries of the state, so that nobody looks these up again."""
+    cdef list entries
 
 
 def begun_and_fresh(list params, dict state, str name):
     """Two lists: those of params that have a state `name`, and those that do not yet."""
-    cdef list begun = [], fresh = []
-    cdef dict entry
+    cdef list fresh = []
+    cdef Counted begun = Counted()
+    cdef PyObject *entry
+    begun.entries = []
     for p in params:
-        entry = state.get(p)
-        if entry is not None and name in entry:
+        entry = PyDict_GetItemWithError(state, p)
+        if entry != NULL and PyDict_GetItemWithError(<object>entry, name) != NULL:
             begun.append(p)
+            begun.entries.append(<dict?><object>entry)
         else:
             fresh.append(p)
     return begun, fresh
@@ -50,30 +92,27 @@ def begun_and_fresh(list params, dict state, str name):
 def count_steps(list params, dict state):
     """Counts one step in every parameter's state; returns step -> the parameters at that step."""
     cdef dict together = {}, entry
-    cdef list chosen = None
-    cdef object step = None, before, last = None
+    cdef Counted chosen = None
+    cdef object step = None, last = None, before
+    cdef PyObject *found
     for p in params:
-        entry = state.get(p)
-        if entry is None:
+        found = PyDict_GetItemWithError(state, p)
+        if found != NULL:
+            entry = <dict?><object>found
+        else:
             entry = state[p] = {}
-        before = entry.get("step", 0)
+        found = PyDict_GetItemWithError(entry, "step")
+        before = <object>found if found != NULL else 0
         if chosen is None or (before is not last and before != last):  # mostly all are at the same
             step, last = before + 1, before
-            chosen = together.setdefault(step, [])
-        entry["step"] = step
+            chosen = together.get(step)
+            if chosen is None:
+                chosen = together[step] = Counted()
+                chosen.entries = []
+        PyDict_SetItem(entry, "step", step)
         chosen.append(p)
+        chosen.entries.append(entry)
     return together
-
-
-cdef Tensor own_state(dict entry, Tensor param, str name):
-    """entry[name], made of zeros where it is not there yet."""
-    found = entry.get(name)
-    cdef Tensor made
-    if found is None:
-        made = empty_like(&param.view, PE_FLOAT32)
-        memset(made.view.data, 0, made.storage.nbytes)
-        entry[name] = found = made
-    return found
 
 
 def optim_rules():
@@ -86,11 +125,14 @@ def optim_rules():
     return rules
 
 
-def optim_step(str rule, list params, dict state, tuple names, tuple hyper):
+def optim_step(str rule, params, dict state, tuple names, tuple hyper, Slots kept=None):
     """One step of a row of optim.def over all parameters, which have gradients, in one call. state: parameter ->
     {name: tensor}, zeros where it is missing; names: of the row's states; hyper: numbers in the row's order
-    (optim_rules()). Writes params and states in place."""
-    cdef int number = pe_optim_find(rule.encode()), i, j, n = len(params)
+    (optim_rules()); kept: the slots of the step before, if the caller keeps them. Writes params and states in
+    place."""
+    if not isinstance(params, list):
+        raise TypeError(f"{rule}: params must be a list, got {type(params).__name__}")
+    cdef int number = pe_optim_find(rule.encode()), j, n = len(params)
     cdef const pe_optim_info *info
     cdef double values[PE_OPTIM_HYPER]
     if number < 0:
@@ -102,42 +144,17 @@ def optim_step(str rule, list params, dict state, tuple names, tuple hyper):
         raise ValueError(f"{rule}: {info.hypers} hyper-parameters needed, got {len(hyper)}")
     for j in range(len(hyper)):
         values[j] = hyper[j]
-    cdef list touched = []  # also keeps the states alive
-    cdef pe_optim_slot *slots = <pe_optim_slot *>pe_alloc(context, max(n, 1) * sizeof(pe_optim_slot))
-    if slots == NULL:
-        raise MemoryError(rule)
+    if kept is None or kept.busy:
+        kept = Slots.__new__(Slots)
+    cdef list gradients = []
+    cdef pe_optim_slot *slots
+    kept.busy = True
     try:
-        for i in range(n):
-            fill_slot(&slots[i], rule, params[i], state, names, i, touched)
+        slots = kept.take(rule, params, state, names, gradients)
         run_step(number, n, slots, values)
-        for tensor in touched:
-            (<Tensor>tensor).storage.version += 1
+        kept.written(slots, n)
     finally:
-        pe_free(context, slots)
-
-
-cdef int fill_slot(pe_optim_slot *slot, str rule, Tensor p, dict state, tuple names, int i, list touched) except -1:
-    cdef Tensor s, g
-    cdef dict entry
-    cdef int j
-    if p is None or p.grad_ is None:
-        raise ValueError(f"{rule}: parameter {i} has no gradient")
-    g = p.grad_
-    dense_floats(p, rule, i)
-    fits(g, p, rule, "gradient", i)
-    slot.param, slot.grad, slot.n = <float *>p.view.data, <float *>g.view.data, numel(&p.view)
-    touched.append(p)
-    if not names:
-        return 0
-    entry = state.get(p)
-    if entry is None:
-        entry = state[p] = {}
-    for j in range(len(names)):
-        s = own_state(entry, p, <str?>names[j])
-        fits(s, p, rule, <str?>names[j], i)
-        slot.state[j] = <float *>s.view.data
-        touched.append(s)
-    return 0
+        kept.busy = False
 
 
 cdef int run_step(int number, int n, pe_optim_slot *slots, double *values) except -1:

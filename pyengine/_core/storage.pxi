@@ -2,6 +2,8 @@
 
 cimport cython
 
+cdef uint64_t tensor_moves = 0  # how often a tensor took over another memory; what was kept of it is void then
+
 
 @cython.freelist(256)
 @cython.final

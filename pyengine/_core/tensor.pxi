@@ -177,6 +177,8 @@ cdef class Tensor:
         if taken is not self.storage and taken.version <= self.storage.version:
             taken.version = self.storage.version + 1  # what was saved of the old memory must not pass for the new one
         self.view, self.storage = (<Tensor>value).view, taken
+        global tensor_moves
+        tensor_moves += 1
         self.seen_writes = self.storage.recorded_writes
 
     @property

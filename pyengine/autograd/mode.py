@@ -1,7 +1,6 @@
 """Recording on and off."""
 
 import functools
-import inspect
 from _thread import _local
 
 from pyengine import _core
@@ -28,6 +27,8 @@ class _Mode:
         return type(self)()
 
     def __call__(self, function):
+        import inspect  # milliseconds, at the first decorated function
+
         if inspect.isgeneratorfunction(function):
             return self._generator(function)
 

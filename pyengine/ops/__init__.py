@@ -2,20 +2,17 @@
 in catalog.py are read at the first use of one of their operations."""
 
 from pyengine.ops import _later
-from pyengine.ops import fallback as _fallback
-from pyengine.ops.arithmetic import *
-from pyengine.ops.compare import *
 from pyengine.ops.create import arange, clone, empty, eye, fill, full, ones, ones_like, to, zeros, zeros_like
 from pyengine.ops.elementwise import *
 from pyengine.ops.product import addmm, baddbmm, linear, matmul, pack
 from pyengine.ops.random import dropout, manual_seed, rand, randn, randperm
 from pyengine.ops.reduction import amax, amin, argmax, argmin, mean, prod, std, std_mean, sum, var, var_mean
-from pyengine.ops.rounding import *
 from pyengine.ops.shape import cat, expand, flatten, permute, reshape, squeeze, stack, transpose, unsqueeze, view
 from pyengine.ops.softmax import cross_entropy, l1_loss, log_softmax, mse_loss, softmax
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # what type checkers follow instead of __getattr__
+    from pyengine.ops.arithmetic import *
     from pyengine.ops.arrange import (
         flip,
         fliplr,
@@ -31,6 +28,7 @@ if TYPE_CHECKING:  # what type checkers follow instead of __getattr__
     )
     from pyengine.ops.chains import chain_matmul, inverse, matrix_power
     from pyengine.ops.channel_norm import batch_norm, instance_norm, local_response_norm
+    from pyengine.ops.compare import *
     from pyengine.ops.contraction import einsum
     from pyengine.ops.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
     from pyengine.ops.counting import bincount, bucketize, histc, searchsorted, unique, unique_consecutive
@@ -121,6 +119,7 @@ if TYPE_CHECKING:  # what type checkers follow instead of __getattr__
         vdot,
     )
     from pyengine.ops.quant import QuantizedWeight, int8_matmul, quantize_dynamic, quantized_linear
+    from pyengine.ops.rounding import *
     from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
     from pyengine.ops.sample import bernoulli, multinomial, normal, rand_like, randint, randint_like, randn_like
     from pyengine.ops.scan import Cummax, Cummin, cummax, cummin, cumprod, cumsum, diff, logcumsumexp

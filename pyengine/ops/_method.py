@@ -1,13 +1,18 @@
 """How an operation becomes a method of Tensor: it is written once and used both ways."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from functools import wraps
-from typing import Any, TypeVar
 
 from pyengine import _core
 from pyengine._core import Tensor
 
-F = TypeVar("F", bound=Callable[..., Any])
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
 
 
 def method(function: F) -> F:

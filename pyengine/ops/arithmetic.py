@@ -187,16 +187,3 @@ def copysign(a: Tensor | float, b: Tensor | float) -> Tensor:
 def _copysign(node, g):
     a, _, y = node.saved
     return pulled(node, g * (a.detach().sign() * y.detach().sign()), g * 0.0)
-
-
-_OPERATORS = {"floor_divide": floor_divide, "remainder": remainder}
-
-
-def _operator(name: str, a, b):
-    """What the operators `//`, `%`, `<<` and `>>` of Tensor call."""
-    if not all(isinstance(x, (Tensor, bool, int, float)) for x in (a, b)):
-        return NotImplemented
-    return _OPERATORS[name](a, b)
-
-
-_core.set_fallback("operator", _operator)

@@ -3,9 +3,18 @@ milliseconds. A new operation is named here (tests/test_catalog.py knows)."""
 
 # module -> functions of pyengine
 FUNCTIONS = {
+    "arithmetic": (
+        "absolute addcdiv addcmul copysign div divide float_power floor_divide fmod hypot lerp multiply negative "
+        "positive remainder rsub subtract true_divide"
+    ),
     "arrange": "flip fliplr flipud moveaxis movedim repeat_interleave roll rot90 swapaxes swapdims tile",
     "chains": "chain_matmul inverse matrix_power",
     "channel_norm": "batch_norm instance_norm local_response_norm",
+    "compare": (
+        "allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor equal greater "
+        "greater_equal isclose isneginf isposinf isreal less less_equal logical_and logical_not logical_or "
+        "logical_xor not_equal signbit"
+    ),
     "contraction": "einsum",
     "conv": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "counting": "bincount bucketize histc searchsorted unique unique_consecutive",
@@ -28,6 +37,7 @@ FUNCTIONS = {
     "pool_fractional": "fractional_max_pool2d fractional_max_pool3d",
     "products": "addbmm addmv addr bilinear bmm cross dot ger inner kron mm mv outer tensordot vdot",
     "quant": "QuantizedWeight int8_matmul quantize_dynamic quantized_linear",
+    "rounding": "clamp clamp_max clamp_min clip fix fmax fmin frac heaviside nan_to_num round sgn threshold where",
     "row_norm": "group_norm layer_norm rms_norm",
     "sample": "bernoulli multinomial normal rand_like randint randint_like randn_like",
     "scan": "Cummax Cummin cummax cummin cumprod cumsum diff logcumsumexp",
@@ -44,8 +54,17 @@ FUNCTIONS = {
 
 # module -> methods of Tensor
 METHODS = {
+    "arithmetic": (
+        "absolute addcdiv addcmul copysign div divide float_power floor_divide fmod hypot lerp multiply negative "
+        "positive remainder subtract true_divide"
+    ),
     "arrange": "flip fliplr flipud moveaxis movedim repeat repeat_interleave roll rot90 swapaxes swapdims tile",
     "chains": "inverse matrix_power",
+    "compare": (
+        "allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor equal greater "
+        "greater_equal isclose isneginf isposinf isreal less less_equal logical_and logical_not logical_or "
+        "logical_xor not_equal signbit"
+    ),
     "counting": "bincount histc unique unique_consecutive",
     "diagonals": "diag diag_embed diagflat diagonal trace tril triu",
     "extremes": "all aminmax any count_nonzero max min nanmean nansum",
@@ -66,6 +85,7 @@ METHODS = {
     ),
     "norms": "dist logsumexp norm renorm",
     "products": "addbmm addmv addr bmm cross dot ger inner kron mm mv outer vdot",
+    "rounding": "clamp clamp_max clamp_min clip fix fmax fmin frac heaviside nan_to_num round sgn where",
     "sample": "bernoulli multinomial",
     "scan": "cummax cummin cumprod cumsum diff logcumsumexp",
     "scattering": "index_add index_copy index_fill index_put scatter scatter_add scatter_reduce select_scatter",

@@ -4,7 +4,6 @@ from pyengine import _core
 from pyengine._core import Tensor, elementwise
 from pyengine.ops._host import numpy_op, pair
 from pyengine.ops._method import method, tensor_only
-from pyengine.ops.arithmetic import _OPERATORS
 from pyengine.ops.elementwise import eq, ge, gt, le, lt, ne
 
 _LOGIC = {name: _core.elementwise_op(f"logical_{name}") for name in ("not", "and", "or", "xor")}
@@ -86,10 +85,6 @@ def bitwise_not(x: Tensor) -> Tensor:
     if tensor_only(x, "bitwise_not").is_floating_point():
         raise NotImplementedError(f"bitwise_not: integers or bool needed, got {x.dtype.name}")
     return numpy_op("bitwise_not", numpy.invert, x, recorded=False)
-
-
-_OPERATORS["bitwise_left_shift"] = bitwise_left_shift  # type: ignore[assignment]
-_OPERATORS["bitwise_right_shift"] = bitwise_right_shift  # type: ignore[assignment]
 
 
 @method

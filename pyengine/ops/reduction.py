@@ -6,8 +6,6 @@ from math import prod as _product
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._method import method, rule, tensor_only
-from pyengine.ops.fallback import float_type
-from pyengine.ops.rounding import where
 
 _OP = {name: _core.reduction_op(name) for name in ("sum", "mean", "prod", "amax", "amin")}
 
@@ -98,7 +96,7 @@ def mean(x: Tensor, dim=None, keepdim: bool = False, *, dtype=None) -> Tensor:
         return _reduced("mean", x, dim, keepdim)
     if x.dtype.name == "float64":
         return _on_host("mean", x, dim, keepdim)
-    return _reduced("mean", _core.copy(x, "float32"), dim, keepdim).to(float_type([x]))
+    return _reduced("mean", _core.copy(x, "float32"), dim, keepdim).to(x.dtype if x.is_floating_point() else "float32")
 
 
 @rule("reduce_mean")
@@ -133,6 +131,8 @@ def _prod(node, g):
     dims = node.meta[1]
     if _core.is_grad_enabled():
         return _spread(node, g) * _others(x, dims)
+    from pyengine.ops.rounding import where
+
     # a lone 0 gets the product of the others; beside a 0 all other gradients are 0
     others = where(zero, 1.0, x)
     zeros, product = sum(zero.float(), dims, True), _core.reduce(_OP["prod"], others, dims, True)
@@ -248,6 +248,8 @@ def _root(square: Tensor) -> Tensor:
     """The square root with gradient 0 at 0, as lengths and deviations have it."""
     if not (square.requires_grad and _core.is_grad_enabled()):
         return square.sqrt()
+    from pyengine.ops.rounding import where
+
     positive = square > 0.0
     return where(positive, where(positive, square, 1.0).sqrt(), square * 0.0)
 

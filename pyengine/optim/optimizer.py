@@ -3,7 +3,7 @@
 from copy import deepcopy
 from functools import wraps
 
-from pyengine import Tensor, _core, as_tensor, enable_grad, no_grad, zeros, zeros_like
+from pyengine import Tensor, _core, as_tensor, enable_grad, no_grad, zeros
 
 # what schedulers and named parameters keep in a group beside the optimizer's own hyper-parameters
 GUESTS = {"initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum", "param_names"}
@@ -32,6 +32,7 @@ class HookHandle:
 def _with_hooks(step):
     @wraps(step)
     def wrapped(self, *args, **kwargs):
+        self._slots.begin()
         if not self._pre_hooks and not self._post_hooks:
             return step(self, *args, **kwargs)
         for hook in list(self._pre_hooks.values()):
@@ -67,6 +68,7 @@ class Optimizer:
         self.defaults = defaults
         self.state = {}
         self._pre_hooks, self._post_hooks = {}, {}
+        self._slots = _core.Slots()
         self.param_groups = []
         groups = list(params)
         if not groups:
@@ -126,9 +128,8 @@ class Optimizer:
             if set_to_none:
                 _core.forget_gradients(group["params"])
                 continue
-            for param in group["params"]:
-                if param.grad is not None:
-                    param.grad = param.grad.detach().zero_()
+            for param in _core.clear_gradients(group["params"]):
+                param.grad = param.grad.detach().zero_()
 
     def register_step_pre_hook(self, hook):
         """hook(optimizer, args, kwargs) runs before each step and may return a new (args, kwargs).
@@ -164,7 +165,7 @@ class Optimizer:
 
     def _run(self, rule, params, state_names, hyper):
         """One call of a row of optim.def: params and their states (zeros where there are none yet), in place."""
-        _core.optim_step(rule, params, self.state, state_names, hyper)
+        _core.optim_step(rule, params, self.state, state_names, hyper, self._slots)
 
     def _by_step(self, params):
         """Counts one step for each parameter; (step, parameters at that step) pairs."""
@@ -248,4 +249,4 @@ def _own_copy(name, number, source, param, shape):
             f"load_state_dict: {name} of parameter {number} has shape {source.shape}, the parameter {param.shape}"
         )
     with no_grad():
-        return (zeros_like(param) if shape == param.shape else zeros(shape)).copy_(source)
+        return (param.detach().clone() if shape == param.shape else zeros(shape)).copy_(source)

@@ -10,7 +10,7 @@ def _listed(tensors):
 
 
 def _gradients(parameters):
-    return [p.grad.detach() for p in _listed(parameters) if p.grad is not None]
+    return _core.gradients(_listed(parameters))
 
 
 def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=None):
@@ -24,12 +24,12 @@ def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=Non
     >>> pe.nn.utils.get_total_norm([pe.tensor([3.0]), pe.tensor([4.0, 0.0])]).item()
     5.0
     """
-    tensors, norm_type = [x.detach() for x in _listed(tensors)], float(norm_type)
-    with no_grad():
-        if norm_type == 2.0 and _core.walks_as_floats(tensors):
-            total = _core.norm2(tensors)
-        else:
-            total = _of_numbers([_of_tensor(x, norm_type) for x in tensors], norm_type)
+    tensors, norm_type = _listed(tensors), float(norm_type)
+    if norm_type == 2.0 and _core.walks_as_floats(tensors):
+        total = _core.norm2(tensors)
+    else:
+        with no_grad():
+            total = _of_numbers([_of_tensor(x.detach(), norm_type) for x in tensors], norm_type)
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be "
@@ -82,12 +82,14 @@ def clip_grads_with_norm_(parameters, max_norm, total_norm, foreach=None):
 
 def _scaled(gradients, factor, bound):
     """gradients <- clamp(factor gradients, -bound, bound) in place."""
-    fast = [x for x in gradients if _core.walks_as_floats([x])]
+    fast, slow = gradients, []
+    if not _core.walks_as_floats(gradients):
+        fast = [x for x in gradients if _core.walks_as_floats([x])]
+        slow = [x for x in gradients if not _core.walks_as_floats([x])]
     _core.update_list("scale", fast, fast, (factor, bound))
     with no_grad():
-        for x in gradients:
-            if not _core.walks_as_floats([x]):
-                x.copy_((x * factor).clamp(-bound, bound))
+        for x in slow:
+            x.copy_((x * factor).clamp(-bound, bound))
 
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):

@@ -9,6 +9,7 @@ from .pickle_machine import Global, Refused, set_item
 DEEPEST = 100
 MOST_VALUES = 10_000_000
 MOST_AXES = 8
+MOST_COPIES = 8  # how often all elements of a storage may be copied for tensors that are no rows of it
 
 _STORAGES = {
     "torch.FloatStorage": "float32", "torch.DoubleStorage": "float64", "torch.HalfStorage": "float16",
@@ -24,7 +25,7 @@ class Storage:
 
     def __init__(self, dtype, count):
         self.dtype, self.count, self.size = dtype, count, count * _BYTES.get(dtype, 1)
-        self.content = self.base = None
+        self.content, self.base, self.copied = None, None, 0
 
     def tensor(self):
         """All elements as one row, made once."""
@@ -45,9 +46,17 @@ class View:
         self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
 
     def tensor(self):
-        base = self.storage.tensor()
-        if self.offset == 0 and math.prod(self.size) == self.storage.count and self.stride == _rows(self.size):
-            return base.reshape(self.size)
+        """A view of the storage where its elements stand side by side, in any order of axes; else a copy of them."""
+        base, count = self.storage.tensor(), math.prod(self.size)
+        order = sorted(range(len(self.size)), key=lambda axis: (-self.stride[axis], -self.size[axis]))
+        rows = tuple(self.size[axis] for axis in order)
+        steps = tuple(self.stride[axis] for axis in order)
+        if 0 in rows or all(n == 1 or step == own for n, step, own in zip(rows, steps, _rows(rows), strict=True)):
+            back = [order.index(axis) for axis in range(len(order))]
+            return base[self.offset : self.offset + count].reshape(rows).permute(*back)
+        self.storage.copied += count
+        if self.storage.copied > MOST_COPIES * self.storage.count:
+            raise Refused("too many tensors that are scattered parts of one storage")
         return base.as_strided(self.size, self.stride, self.offset)
 
 

@@ -46,9 +46,9 @@ def _place(tensor):
 
 
 def load_model(model, filename, strict=True):
-    """Loads a file of save_model, save_file or torch.save into model: (missing keys, unexpected keys), both empty if strict.
+    """Loads a file of save_model, save_file or torch.save into model: (missing keys, unexpected keys).
 
-    A name that the file lacks is not missing where the model ties it to one that is there.
+    Both are empty if strict. A name that the file lacks is not missing where the model ties it to one that is there.
     Errors: RuntimeError that names what is missing, unexpected or of another shape; as load_state's.
     """
     given, own = load_state(filename), model.state_dict(keep_vars=True)

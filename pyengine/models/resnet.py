@@ -34,7 +34,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 to `width` channels, 3x3 (which has the stride, as in torchvision), 1x1 to 4 width; around it as BasicBlock."""
+    """1x1 to `width` channels, 3x3 (with the stride, as in torchvision), 1x1 to 4 width; around it as BasicBlock."""
 
     expansion = 4
 

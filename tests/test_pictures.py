@@ -46,7 +46,8 @@ def test_idx_lies_are_named(tmp_path):
         whole[:-1]: "take 12 bytes, the file can hold at most|promises 12 bytes", whole + b"x": "the file has more",
         b"\0\0\x08\x03" + b"\xff" * 12: "the file can hold at most", packed[:-9]: "damaged gzip|promises",
         gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12): "the file can hold at most",
-        gzip.compress(whole + bytes(1 << 20)): "the file has more", packed[:12] + b"\xff" * 9 + packed[21:]: "damaged gzip",
+        gzip.compress(whole + bytes(1 << 20)): "the file has more",
+        packed[:12] + b"\xff" * 9 + packed[21:]: "damaged gzip",
         gzip.compress(whole[:-3]): "promises 12 bytes of elements, the file has 9",
     }  # fmt: skip
     for content, told in cases.items():

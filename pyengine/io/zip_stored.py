@@ -77,7 +77,8 @@ def _entry(content, at, limit):
     wide = _wide(bytes(content[after : after + extra_size]))
     size, packed, place = (next(wide, value) if value == _IN_EXTRA else value for value in (size, packed, place))
     if method or packed != size or flags & _ENCRYPTED:
-        raise Refused(f"zip: {name[:80]!r} is compressed or encrypted; torch stores its entries as they are")
+        raise Refused(f"zip: {name[:80]!r} is compressed or encrypted; torch.save stores its entries as they are, and "
+                      "TorchScript's programs are not read")  # fmt: skip
     return name, place, size, after + extra_size + comment_size
 
 

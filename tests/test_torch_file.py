@@ -73,7 +73,8 @@ def test_views_share_what_they_shared(file):
 def test_plain_values_come_back(file):
     size = tf.name("torch", "Size") + b"(" + tf.numbers((2, 3)) + b"tR"
     items = {"n": b"N", "yes": b"\x88", "no": b"\x89", "f": b"G" + b"\x3f\xf8" + bytes(6),
-             "big": tf.number(1 << 40), "list": b"](K\x01K\x02e", "pair": tf.number(-1) + tf.text("ä") + b"\x86", "size": size,
+             "big": tf.number(1 << 40),
+             "list": b"](K\x01K\x02e", "pair": tf.number(-1) + tf.text("ä") + b"\x86", "size": size,
              "": b"}"}  # fmt: skip
     expected = {"n": None, "yes": True, "no": False, "f": 1.5, "big": 1 << 40, "list": [1, 2], "pair": (-1, "ä"),
                 "size": (2, 3), "": {}}  # fmt: skip

@@ -26,7 +26,7 @@ def load_torch(filename):
     ...     path = os.path.join(folder, "net.pth")
     ...     with open(path, "wb") as file:
     ...         _ = file.write(b"cos\\nsystem\\n(S'true'\\ntR.")
-    ...     load_torch(path)
+    ...     load_torch(path)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: .../net.pth: not a file of torch.save: it begins neither as a zip archive nor with torch's number
     """

@@ -263,6 +263,7 @@ def test_lies_of_the_archive(file):
         "beyond the file's end": changed(directory + 42, b"\xff\xff\xff\x7f"),
         "runs into": changed(directory + 20, b"\xff\xff\0\0\xff\xff\0\0"),
         "is damaged": changed(first + 42, bytes(4)),
+        "*/data.pkl is needed, there are 0": changed(end + 8, bytes(8)),
     }
     for told, content in cases.items():
         assert told in only_value_errors(file(content)), told

@@ -34,13 +34,17 @@ class Bytes:
     def position(self):
         return self.start + self.at
 
-    def take(self, count):
-        """The next count bytes. Errors: Refused where the file ends before."""
+    def view(self, count):
+        """The next count bytes where they are. Errors: Refused where the file ends before."""
         left = len(self.content) - self.at
         if count > left:
             raise Refused(f"{count} bytes are announced, {left} are left (truncated?)")
         self.at += count
-        return bytes(self.content[self.at - count : self.at])
+        return self.content[self.at - count : self.at]
+
+    def take(self, count):
+        """A copy of the next count bytes."""
+        return bytes(self.view(count))
 
     def line(self):
         """The text up to the next end of line, of at most LONGEST_NAME bytes."""

@@ -87,7 +87,7 @@ def _legacy(content):
         count = int.from_bytes(source.take(8), "little")
         if count != storage.count:
             raise Refused(f"storage {key[:80]} at byte {place} has {count} elements, its tensors say {storage.count}")
-        storage.content = memoryview(content)[source.at : source.at + len(source.take(storage.size))]
+        storage.content = source.view(storage.size)
     if source.at != len(content):
         raise Refused(f"it ends at byte {source.at}, the file has {len(content)}")
     return resolve(value)

@@ -20,6 +20,7 @@ _ENCRYPTED = 1
 def entries(content):
     """name -> (first byte, end) of each entry's bytes in content. Errors: Refused."""
     start, count, end = _directory(content)
+    first_entry = start
     if count > (end - start) // _ENTRY.size:
         raise Refused(f"zip: {count} entries are announced, the directory has {end - start} bytes")
     found, spans = {}, []
@@ -31,8 +32,8 @@ def entries(content):
         found[name] = first, first + size
         spans.append((place, first + size, name))
     spans.sort()
-    for (_, stop, name), (place, _, other) in zip(spans, [*spans[1:], (_directory(content)[0], 0, "the directory")],
-                                                  strict=True):  # fmt: skip
+    after = [*spans[1:], (first_entry, 0, "the directory")]
+    for (_, stop, name), (place, _, other) in zip(spans, after, strict=False):
         if stop > place:
             raise Refused(f"zip: {name[:80]!r} runs into {other[:80]!r} at byte {place}")
     return found

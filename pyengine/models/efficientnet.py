@@ -24,7 +24,8 @@ class SameConv2d(nn.Conv2d):
         for size, kernel, stride in zip(input.shape[2:], self.kernel_size, self.stride, strict=True):
             pads.append(max((-(-size // stride) - 1) * stride + kernel - size, 0))
         if all(pad % 2 == 0 for pad in pads):
-            return F.conv2d(input, self.weight, self.bias, self.stride, [pad // 2 for pad in pads], 1, self.groups)
+            return F.conv2d(input, self.weight, self.bias, self.stride, tuple(pad // 2 for pad in pads), 1,
+                            self.groups)  # fmt: skip
         high, wide = pads
         padded = F.pad(input, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
         return F.conv2d(padded, self.weight, self.bias, self.stride, 0, 1, self.groups)

@@ -10,6 +10,9 @@ MOST_OPCODES = 4_000_000  # each may cost 64 bytes of memory: ten thousand tenso
 LONGEST_NAME = 256
 LONGEST_NUMBER_BYTES = 16
 
+_U8, _U16, _U32, _U64, _I32 = (struct.Struct(form) for form in ("<B", "<H", "<I", "<Q", "<i"))
+_FLOAT = struct.Struct(">d")
+
 
 class Refused(ValueError):
     """What is wrong with a pickle, and where."""
@@ -77,19 +80,20 @@ class Machine:
 
     def run(self):
         """The object. Errors: Refused, which names opcode and place."""
+        source = self.source
+        known = {code: getattr(self, name, None) for code, name in OPCODES.items()}
         for _ in range(MOST_OPCODES):
-            place, opcode = self.source.position, "the end"
+            place, code = source.at, None
             try:
-                code = self.source.take(1)[0]
-                opcode = OPCODES.get(code)
-                if opcode is None:
-                    opcode = f"{code:#04x}"
+                code = source.view(1)[0]
+                if code not in known:
                     raise Refused(f"{_spelled(code)} is no part of a state_dict, and is not carried out")
-                if opcode == "STOP":
+                if code == STOP:
                     return self._result()
-                getattr(self, opcode)()
+                known[code]()
             except Refused as error:
-                raise Refused(f"opcode {opcode} at byte {place}: {error}") from None
+                opcode = "the end" if code is None else OPCODES.get(code, f"{code:#04x}")
+                raise Refused(f"opcode {opcode} at byte {source.start + place}: {error}") from None
         raise Refused(f"more than {MOST_OPCODES:,} opcodes")
 
     def _result(self):
@@ -118,7 +122,7 @@ class Machine:
         return items
 
     def number(self, form):
-        return struct.unpack(form, self.source.take(struct.calcsize(form)))[0]
+        return form.unpack(self.source.view(form.size))[0]
 
     def recall(self, index):
         if index not in self.memo:
@@ -131,12 +135,12 @@ class Machine:
     # ---- numbers, texts, constants ----
 
     def PROTO(self):
-        version = self.number("<B")
+        version = self.number(_U8)
         if not 2 <= version <= 5:
             raise Refused(f"protocol {version}; 2 to 5 are read")
 
     def FRAME(self):
-        size = self.number("<Q")  # how much a reader may fetch at once: nothing depends on it
+        size = self.number(_U64)  # how much a reader may fetch at once: nothing depends on it
         if size >= 1 << 63:
             raise Refused(f"a frame of {size} bytes")
 
@@ -150,33 +154,33 @@ class Machine:
         self.stack.append(False)
 
     def BININT(self):
-        self.stack.append(self.number("<i"))
+        self.stack.append(self.number(_I32))
 
     def BININT1(self):
-        self.stack.append(self.number("<B"))
+        self.stack.append(self.number(_U8))
 
     def BININT2(self):
-        self.stack.append(self.number("<H"))
+        self.stack.append(self.number(_U16))
 
     def LONG1(self):
-        size = self.number("<B")
+        size = self.number(_U8)
         if size > LONGEST_NUMBER_BYTES:
             raise Refused(f"a number of {size} bytes")
         self.stack.append(int.from_bytes(self.source.take(size), "little", signed=True))
 
     def BINFLOAT(self):
-        self.stack.append(self.number(">d"))
+        self.stack.append(self.number(_FLOAT))
 
     def SHORT_BINUNICODE(self):
-        self.stack.append(text(self.source.take(self.number("<B"))))
+        self.stack.append(text(self.source.take(self.number(_U8))))
 
     def BINUNICODE(self):
-        self.stack.append(text(self.source.take(self.number("<I"))))
+        self.stack.append(text(self.source.take(self.number(_U32))))
 
     SHORT_BINSTRING = SHORT_BINUNICODE  # Python 2's
 
     def BINSTRING(self):
-        self.stack.append(text(self.source.take(self.number("<i") & 0xFFFFFFFF)))
+        self.stack.append(text(self.source.take(self.number(_I32) & 0xFFFFFFFF)))
 
     # ---- containers ----
 
@@ -229,19 +233,19 @@ class Machine:
     # ---- what was read before ----
 
     def BINPUT(self):
-        self.remember(self.number("<B"))
+        self.remember(self.number(_U8))
 
     def LONG_BINPUT(self):
-        self.remember(self.number("<I"))
+        self.remember(self.number(_U32))
 
     def MEMOIZE(self):
         self.remember(len(self.memo))
 
     def BINGET(self):
-        self.recall(self.number("<B"))
+        self.recall(self.number(_U8))
 
     def LONG_BINGET(self):
-        self.recall(self.number("<I"))
+        self.recall(self.number(_U32))
 
     # ---- names and what they do ----
 
@@ -288,8 +292,9 @@ def set_item(target, key, value):
     target[key] = value
 
 
+STOP = 0x2E
 OPCODES = {
-    0x80: "PROTO", 0x95: "FRAME", 0x2E: "STOP", 0x4E: "NONE", 0x88: "NEWTRUE", 0x89: "NEWFALSE",
+    0x80: "PROTO", 0x95: "FRAME", STOP: "STOP", 0x4E: "NONE", 0x88: "NEWTRUE", 0x89: "NEWFALSE",
     0x4A: "BININT", 0x4B: "BININT1", 0x4D: "BININT2", 0x8A: "LONG1", 0x47: "BINFLOAT",
     0x8C: "SHORT_BINUNICODE", 0x58: "BINUNICODE", 0x55: "SHORT_BINSTRING", 0x54: "BINSTRING",
     0x28: "MARK", 0x29: "EMPTY_TUPLE", 0x5D: "EMPTY_LIST", 0x7D: "EMPTY_DICT",

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pyengine.cli import main
 from pyengine.data import load_fashion_mnist, load_photo, read_idx, shift_flip
 from pyengine.io import load_file
 from pyengine.train import fit
-from pyengine.train.fashion_mnist import fashion_model
+from pyengine.train.fashion_mnist import fashion_model, train_fashion_mnist
 
 KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -174,6 +175,29 @@ def test_photographs(tmp_path, monkeypatch):
     (tmp_path / "no.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"load_photo: .*no\.png"):
         load_photo(tmp_path / "no.png")
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    whole, rng, refused = (tmp_path / "ramp.png").read_bytes(), np.random.default_rng(0), 0
+    for place in [*range(0, len(whole), 7), *range(-12, 0)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(8)
+        (tmp_path / "damaged.png").write_bytes(damaged[: None if place % 2 else len(whole) - place % 100])
+        try:
+            assert load_photo(tmp_path / "damaged.png", size=8).shape == (1, 3, 8, 8)
+        except ValueError as error:
+            assert "damaged.png" in str(error)
+            refused += 1
+    assert refused > 20
+    with pytest.raises(FileNotFoundError):
+        load_photo(tmp_path / "none.png")
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"pyengine\[photo\]"):
         load_photo(tmp_path / "ramp.png")
+
+
+def test_weights_do_not_depend_on_threads(clothes, tmp_path):
+    files = []
+    for threads in (1, 2):
+        with pe.num_threads(threads):
+            run = train_fashion_mnist(tmp_path / str(threads), folder=clothes, epochs=1, batch_size=32, seed=3,
+                                      progress=False, say=lambda line: None)  # fmt: skip
+        files.append(run.weights.read_bytes())
+    assert files[0] == files[1]

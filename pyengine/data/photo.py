@@ -14,14 +14,16 @@ def load_photo(source, size=224, crop=0.875, mean=127.0, scale=128.0):
     from pyengine import from_numpy
 
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError:
         raise ImportError('load_photo: photographs are read by Pillow: pip install "pyengine[photo]"') from None
     try:
         image = source if isinstance(source, Image.Image) else Image.open(source)
         image = image.convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"load_photo: {error}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if getattr(error, "errno", None):  # the file, not what is in it
+            raise
+        raise ValueError(f"load_photo: {source}: {error}") from None
     side = int(crop * min(image.size))
     left, top = ((length - side) // 2 for length in image.size)
     square = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)

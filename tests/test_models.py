@@ -145,7 +145,7 @@ def test_a_network_learns():
     x = pe.randn(64, 1, 8, 8)
     x[:, 0, :, :4] += (1.0 - labels.float()).reshape(-1, 1, 1)
     x[:, 0, :, 4:] += labels.float().reshape(-1, 1, 1)
-    for _ in range(15):
+    for _ in range(30):
         loss = nn.functional.cross_entropy(net(x), labels)
         optimizer.zero_grad()
         loss.backward()

@@ -21,7 +21,8 @@ def divisible(channels, by=8):
 
 
 def draw_weights(model, linear_deviation=None):
-    """Convolutions from N(0, 2 / fan_out), He et al. 2015; linear layers from N(0, linear_deviation), biases 0."""
+    """Convolutions from N(0, 2 / fan_out), He et al. 2015, and linear layers from N(0, linear_deviation^2), both with
+    biases of 0; linear layers stay as they are where that is None."""
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -29,7 +30,7 @@ def draw_weights(model, linear_deviation=None):
             nn.init.normal_(layer.weight, 0.0, linear_deviation)
         else:
             continue
-        if layer.bias is not None and (linear_deviation is not None or isinstance(layer, nn.Conv2d)):
+        if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 
 

@@ -176,7 +176,8 @@ HOSTILE = {
     "a circle": (b"]q\x00h\x00a", "a value contains itself"),
     "a wide circle": (b"}q\x00K\x01](h\x00es", "a value contains itself"),
     "depth": (b"N" + b"\x85" * 5000, "nested more than 100 deep"),
-    "pairs": (tf.name("collections", "OrderedDict") + b"](K\x01K\x02e\x85R", "list of pairs"),
+    "pairs": (tf.name("collections", "OrderedDict") + b"](K\x01K\x02e\x85R", "does not take these 1 arguments"),
+    "a long Size": (tf.name("torch", "Size") + b"(" + tf.numbers(range(9)) + b"tR", "9 sizes"),
     "wrong size": (tf.tensor(tf.storage("0", "float32", 5), (5,), (1,)), r"needs 20 bytes, archive/data/0 has 16"),
     "no storage": (tf.tensor(tf.storage("7", "float32", 4), (4,), (1,)), r"archive/data/7 is not there"),
     "outside": (tf.tensor(tf.storage("../version", "uint8", 2), (2,), (1,)), "is not there"),
@@ -218,6 +219,13 @@ def test_hostile_pickles_are_refused(file, case):
 def test_shared_values_do_not_multiply(file):
     pairs = b"](Nq\x00" + b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60))
     assert "more than 10,000,000 values" in only_value_errors(file(in_zip(pairs + b"e")))
+
+
+def test_tensors_have_a_bound(file):
+    function, numbers = tf.name("torch._utils", "_rebuild_tensor_v2"), tf.numbers((4,)) + tf.numbers((1,))
+    one = function + b"q\x00(" + FOUR + b"K\x00" + numbers + b"\x89" + tf.EMPTY + b"tq\x01R"
+    many = b"](" + one + b"h\x00h\x01R" * 100_000 + b"e"
+    assert "more than 100,000 tensors" in only_value_errors(file(in_zip(many)))
 
 
 def test_copies_have_a_bound(file):

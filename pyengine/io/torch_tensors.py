@@ -4,10 +4,11 @@ import math
 
 from pyengine import _core
 
-from .pickle_machine import Global, Refused, set_item
+from .pickle_machine import Global, Refused
 
 DEEPEST = 100
 MOST_VALUES = 10_000_000
+MOST_TENSORS = 100_000
 MOST_AXES = 8
 MOST_COPIES = 8  # how often all elements of a storage may be copied for tensors that are no rows of it
 
@@ -41,6 +42,8 @@ class Storage:
 
 class View:
     """A tensor before its storage is read."""
+
+    __slots__ = ("offset", "size", "storage", "stride")
 
     def __init__(self, storage, offset, size, stride):
         self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
@@ -95,7 +98,7 @@ def _view(storage, offset, size, stride, requires_grad=False, hooks=None, metada
     if not isinstance(storage, Storage):
         raise Refused("a tensor without a storage")
     size, stride = _sizes(size, "size"), _sizes(stride, "stride")
-    if type(offset) is not int or offset < 0 or len(size) != len(stride) or len(size) > MOST_AXES:
+    if type(offset) is not int or offset < 0 or len(size) != len(stride):
         raise Refused(f"a tensor of {len(size)} sizes and {len(stride)} strides, or with a wrong offset")
     if hooks:
         raise Refused("a tensor with hooks")
@@ -112,10 +115,12 @@ def _view(storage, offset, size, stride, requires_grad=False, hooks=None, metada
 
 
 def _sizes(value, what):
-    value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    value = value if isinstance(value, (tuple, list)) else (value,)
+    if len(value) > MOST_AXES:  # before the copy: a hostile pickle could ask for it again and again
+        raise Refused(f"a tensor of {len(value)} sizes, at most {MOST_AXES} are possible")
     if not all(type(number) is int and 0 <= number < 1 << 60 for number in value):
         raise Refused(f"a tensor's {what} is none")
-    return value
+    return tuple(value)
 
 
 def _parameter(data, requires_grad=False, hooks=None):
@@ -125,16 +130,9 @@ def _parameter(data, requires_grad=False, hooks=None):
     return data
 
 
-def _ordered(pairs=()):
-    """collections.OrderedDict, which a dict is too"""
-    made = {}
-    if not isinstance(pairs, (list, tuple)) or not all(isinstance(pair, (list, tuple)) for pair in pairs):
-        raise Refused("an OrderedDict is made of a list of pairs")
-    for pair in pairs:
-        if len(pair) != 2:
-            raise Refused("an OrderedDict is made of a list of pairs")
-        set_item(made, *pair)
-    return made
+def _ordered():
+    """collections.OrderedDict: a dict, which keeps its order too. With arguments it would copy as often as asked."""
+    return {}
 
 
 NAMES = {
@@ -155,6 +153,7 @@ def resolve(value):
 
 class _Resolver:
     def __init__(self):
+        self.tensors = 0
         self.done = {}  # by id: (the copy, how many values it is when written out); None while it is made
 
     def copy(self, value, depth):
@@ -174,6 +173,9 @@ class _Resolver:
 
     def _made(self, value, depth):
         if isinstance(value, View):
+            self.tensors += 1
+            if self.tensors > MOST_TENSORS:
+                raise Refused(f"more than {MOST_TENSORS:,} tensors")
             return value.tensor(), 1
         if isinstance(value, dict):
             parts = [self.copy(part, depth) for part in value.values()]

@@ -75,3 +75,13 @@ def test_images_and_products(no_numpy_arithmetic):
         results.append(f.interpolate(x, (3, 9), mode=mode))
     pe.cat([r.flatten() for r in results]).sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet18", "mobilenet_v3_small", "efficientnet_lite0", "unet"])
+def test_networks(name, request):
+    channels, options = (1, {}) if name == "lenet" else (3, {"width": 2, "depth": 1} if name == "unet" else {})
+    x = pe.tensor(np.random.default_rng(0).normal(size=(2, channels, 28, 28)).astype(np.float32))
+    model = getattr(pe.models, name)(num_classes=3, **options)
+    request.getfixturevalue("no_numpy_arithmetic")
+    model(x).square().mean().backward()
+    assert all(p.grad is not None for p in model.parameters())

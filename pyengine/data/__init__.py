@@ -1,7 +1,20 @@
 """Data sets that ship with the package, and batches."""
 
-from .augment import distort
+from .augment import distort, shift_flip
 from .digits import Digits, load_digits
+from .fashion_mnist import Pictures, load_fashion_mnist
+from .idx import read_idx
 from .loader import batches
+from .photo import load_photo
 
-__all__ = ["Digits", "batches", "distort", "load_digits"]
+__all__ = [
+    "Digits",
+    "Pictures",
+    "batches",
+    "distort",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_photo",
+    "read_idx",
+    "shift_flip",
+]

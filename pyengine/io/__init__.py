@@ -1,8 +1,7 @@
 """Weight files."""
 
+from .model import load_model, load_state, save_model
 from .safetensors import load_file, save_file
+from .torch_file import load_torch
 
-__all__ = ["load_file", "save_file"]
-from .model import load_model, save_model
-
-__all__ += ["load_model", "save_model"]
+__all__ = ["load_file", "load_model", "load_state", "load_torch", "save_file", "save_model"]

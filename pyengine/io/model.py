@@ -1,8 +1,15 @@
 """A model's weights in a safetensors file: tied tensors are written once, and are tied again after loading."""
 
+import os
+
+from pyengine import Tensor
+
 from .safetensors import load_file, save_file
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["load_model", "load_state", "save_model"]
+
+_TORCH_ENDINGS = (".pt", ".pth")
+_WRAPPINGS = ("state_dict", "model_state_dict", "model")  # under which name training scripts keep the weights
 
 
 def save_model(model, filename, metadata=None):
@@ -39,12 +46,12 @@ def _place(tensor):
 
 
 def load_model(model, filename, strict=True):
-    """Loads a file of save_model (or save_file) into model: (missing keys, unexpected keys), both empty if strict.
+    """Loads a file of save_model, save_file or torch.save into model: (missing keys, unexpected keys).
 
-    A name that the file lacks is not missing where the model ties it to one that is there.
-    Errors: RuntimeError that names what is missing, unexpected or of another shape.
+    Both are empty if strict. A name that the file lacks is not missing where the model ties it to one that is there.
+    Errors: RuntimeError that names what is missing, unexpected or of another shape; as load_state's.
     """
-    given, own = load_file(filename), model.state_dict(keep_vars=True)
+    given, own = load_state(filename), model.state_dict(keep_vars=True)
     known = {}
     for name, tensor in own.items():
         if name in given:
@@ -53,3 +60,25 @@ def load_model(model, filename, strict=True):
         if name not in given and id(tensor) in known:
             given[name] = known[id(tensor)]
     return model.load_state_dict(given, strict)
+
+
+def load_state(filename):
+    """The state_dict in a safetensors file or in one of torch.save, which the file itself tells: name -> Tensor.
+
+    Errors: FileNotFoundError; ValueError that names the file and what is wrong with it.
+    """
+    from .torch_file import is_torch, load_torch
+
+    with open(filename, "rb") as file:
+        head = file.read(32)
+    if not is_torch(head) and not os.fspath(filename).endswith(_TORCH_ENDINGS):
+        return load_file(filename)
+    found = load_torch(filename)
+    for name in _WRAPPINGS:
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    ):
+        raise ValueError(f"{os.fspath(filename)}: no state_dict, which has tensors by name")
+    return found

@@ -1,29 +1,18 @@
 """The main job: a small network learns to read the digits that ship with the package."""
 
-from pathlib import Path
-from typing import NamedTuple
-
 import pyengine as pe
 from pyengine.data import distort, load_digits
-from pyengine.io import load_file, save_file
+from pyengine.io import load_file
 from pyengine.nn import Dropout, Flatten, Linear, ReLU, Sequential
 from pyengine.optim import AdamW
 
-from .loop import History, fit
+from .job import count_parameters, finish, folder_of
+from .loop import fit
 
 HIDDEN = (512, 512)
 DROPOUT = 0.1
 LABEL_SMOOTHING = 0.1
 WEIGHT_DECAY = 1e-2
-
-
-class DigitsRun(NamedTuple):
-    """What train_digits leaves: the model, its history, and the files."""
-
-    model: Sequential
-    history: History
-    weights: Path
-    picture: Path | None
 
 
 def digits_model():
@@ -39,8 +28,7 @@ def describe(model):
     """The model in one line: sizes of the layers and number of parameters."""
     linear = [layer for layer in model.modules() if isinstance(layer, Linear)]
     sizes = [linear[0].in_features, *(layer.out_features for layer in linear)]
-    count = sum(parameter.numel() for parameter in model.parameters())
-    return f"{' -> '.join(map(str, sizes))}, ReLU, dropout {DROPOUT}: {count:,} parameters"
+    return f"{' -> '.join(map(str, sizes))}, ReLU, dropout {DROPOUT}: {count_parameters(model):,} parameters"
 
 
 def train_digits(out=".", *, epochs=80, batch_size=64, lr=3e-3, seed=0, data=None, progress=True, say=print):
@@ -51,8 +39,7 @@ def train_digits(out=".", *, epochs=80, batch_size=64, lr=3e-3, seed=0, data=Non
     are neither in load_digits()[1] nor among the last 360 of the file, each part read by a network that learned
     from the other three (python -m bench digits --validation). data: (train, test) in place of load_digits().
     """
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder_of(out)
     train, test = load_digits() if data is None else data
     say(
         f"digits: {len(train.labels):,} images to learn from, {len(test.labels)} to test "
@@ -73,23 +60,9 @@ def train_digits(out=".", *, epochs=80, batch_size=64, lr=3e-3, seed=0, data=Non
         label_smoothing=LABEL_SMOOTHING,
         progress=progress,
     )
-    say(f"test accuracy {history.test_accuracy[-1]:.2%}")
-    weights = folder / "digits.safetensors"
-    save_file(model.state_dict(), weights, {"model": describe(model), "seed": str(seed)})
-    say(f"wrote {weights}")
-    picture = _draw(model, history, folder / "digits.png", say)
-    return DigitsRun(model, history, weights, picture)
-
-
-def _draw(model, history, path, say):
-    from .report import draw_run, has_matplotlib
-
-    if not has_matplotlib():
-        say('no picture: matplotlib is not installed (pip install "pyengine[plot]")')
-        return None
-    draw_run(history, model[1].weight.detach().numpy().reshape(-1, 8, 8), path)
-    say(f"wrote {path}")
-    return path
+    filters = model[1].weight.reshape(-1, 8, 8)
+    told = {"model": describe(model), "seed": str(seed)}
+    return finish(model, history, folder, "digits", told, filters, "training (distorted, smoothed, dropout)", say)
 
 
 def load_digits_model(weights):

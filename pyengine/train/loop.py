@@ -29,6 +29,7 @@ def fit(
     *,
     epochs,
     batch_size,
+    warmup=0.0,
     generator=None,
     augment=None,
     label_smoothing=0.0,
@@ -37,7 +38,8 @@ def fit(
     """Trains model on train = (inputs, labels); returns the History.
 
     Each epoch goes once through train in random order. The learning rate falls along half a cosine from the
-    optimizer's own to 0 (Loshchilov & Hutter 2017). test is only looked at: nothing is chosen by it.
+    optimizer's own to 0 (Loshchilov & Hutter 2017), after it has risen to it in the first `warmup` (a share) of the
+    steps, as one cycle (Smith & Topin 2018). test is only looked at: nothing is chosen by it.
 
     Arguments: generator decides the order of the batches; augment, a function of the inputs of a batch, changes
     them first; label_smoothing spreads that share of each label over all classes while learning; progress shows
@@ -47,7 +49,7 @@ def fit(
     loss_function = CrossEntropyLoss(label_smoothing=label_smoothing)
     history = History()
     steps = epochs * math.ceil(len(train[0]) / batch_size)
-    schedule = _CosineSchedule(optimizer, steps)
+    schedule = _CosineSchedule(optimizer, steps, round(warmup * steps))
     with _Progress(steps, progress) as shown:
         for epoch in range(1, epochs + 1):
             model.train()
@@ -104,15 +106,19 @@ def _count_right(outputs, labels):
 
 
 class _CosineSchedule:
-    """Sets every group's lr to start (1 + cos(pi t / steps)) / 2 before step t = 0, 1, ..."""
+    """Sets every group's lr before step t = 0, 1, ...: start (t + 1) / warm while t < warm, then
+    start (1 + cos(pi (t - warm) / (steps - warm))) / 2."""
 
-    def __init__(self, optimizer, steps):
+    def __init__(self, optimizer, steps, warm):
         self.groups = [(group, group["lr"]) for group in optimizer.param_groups]
-        self.steps = steps
+        self.steps, self.warm = steps, warm
         self.taken = 0
 
     def step(self):
-        share = (1 + math.cos(math.pi * self.taken / self.steps)) / 2
+        if self.taken < self.warm:
+            share = (self.taken + 1) / self.warm
+        else:
+            share = (1 + math.cos(math.pi * (self.taken - self.warm) / (self.steps - self.warm))) / 2
         for group, start in self.groups:
             group["lr"] = start * share
         self.taken += 1

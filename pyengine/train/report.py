@@ -7,6 +7,7 @@ from pyengine.io.atomic import replace_file
 
 PICTURES_PER_ROW = 8
 ROWS = 8
+FEW_EPOCHS = 10
 
 
 def has_matplotlib():
@@ -14,8 +15,10 @@ def has_matplotlib():
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw_run(history, filters, path):
-    """A PNG at path: loss and accuracy by epoch, and the first 64 of the filters (n, height, width)."""
+def draw_run(history, filters, path, learning="training"):
+    """A PNG at path: loss and accuracy by epoch, and the first 64 of the filters (n, height, width).
+
+    learning is the name of the curves of the training images."""
     # The Figure itself and the Agg canvas: no display, and the caller's pyplot state stays as it is.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -30,8 +33,9 @@ def draw_run(history, filters, path):
         (loss, "loss", history.loss, history.test_loss),
         (accuracy, "accuracy", history.accuracy, history.test_accuracy),
     ):
-        axes.plot(epochs, train, label="training (distorted, smoothed, dropout)")
-        axes.plot(epochs, test, label="test")
+        marker = "o" if len(epochs) < FEW_EPOCHS else ""  # a line of one point is none
+        axes.plot(epochs, train, marker=marker, label=learning)
+        axes.plot(epochs, test, marker=marker, label="test")
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
         axes.legend()
@@ -48,9 +52,10 @@ def _draw_filters(figure, filters):
     # one image of all of them: axes of their own would take longer than the training
     import numpy
 
-    figure.suptitle("first layer's weights (red: ink speaks for it, blue: against)", fontsize="medium")
+    figure.suptitle("first layer's weights (red: high values speak for it, blue: against)", fontsize="medium")
     _, height, width = filters.shape
-    sheet = numpy.full((ROWS * (height + 1) - 1, PICTURES_PER_ROW * (width + 1) - 1), numpy.nan, filters.dtype)
+    lines = min(ROWS, -(-len(filters) // PICTURES_PER_ROW))
+    sheet = numpy.full((lines * (height + 1) - 1, PICTURES_PER_ROW * (width + 1) - 1), numpy.nan, filters.dtype)
     for number, weights in enumerate(filters[: ROWS * PICTURES_PER_ROW]):
         top, left = number // PICTURES_PER_ROW * (height + 1), number % PICTURES_PER_ROW * (width + 1)
         sheet[top : top + height, left : left + width] = weights

@@ -1,0 +1,44 @@
+/* Depthwise convolution: one channel meets one channel, so that lanes are channels (`line`, `place`) or places of a
+ * plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same bits in
+ * both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its caller points
+ * at zeros. Results are written in overlapping vectors, so y overlaps none of what is read. */
+#ifndef PE_KERNELS_DEPTHWISE_H
+#define PE_KERNELS_DEPTHWISE_H
+
+#include <stddef.h>
+
+struct pe_depthwise_line {
+    const float *const *x, *const *w; /* rows of x, and the row of the weight that each meets */
+    size_t rows, taps;
+    ptrdiff_t x_place, x_tap, w_tap, y_place, start_place;
+    const float *start;               /* the chains start here, NULL: at +0 */
+    const float *bias;                /* a value a channel, or NULL */
+};
+
+struct pe_depthwise_plane {
+    const ptrdiff_t *offset;          /* of each tap in x */
+    const float *w;                   /* of each tap */
+    size_t taps, rows, columns;
+    ptrdiff_t x_row, y_row, start_row;
+    const float *start, *bias;        /* as above; the bias is one value */
+};
+
+struct pe_depthwise_kernels {
+    /* y[i y_place + c] = bias[c] + sum over (r, k) of x[r][i x_place + k x_tap + c] w[r][k w_tap + c] */
+    void (*line)(const struct pe_depthwise_line *, float *y, size_t places, size_t channels);
+    /* one place of many channels, every tap where a pointer says: y[c] = bias[c] + sum over t of x[t][c] w[t][c] */
+    void (*place)(const float *const *x, const float *const *w, size_t taps, const float *start, const float *bias,
+                  float *y, size_t channels);
+    /* y[i y_row + j] = bias + sum over t of x[offset[t] + i x_row + j] w[t]; reads whole vectors of x */
+    void (*plane)(const struct pe_depthwise_plane *, const float *x, float *y);
+    /* sums[t] += sum over i < n of g[i] x[offset[t] + i]; n is a multiple of 16, of which each is one lane */
+    void (*dots)(const float *x, const float *g, size_t n, const ptrdiff_t *offset, size_t taps, double *sums);
+    /* even[i to_row + j] = from[i from_row + 2 j], odd the elements between: `columns` elements in all */
+    void (*split)(float *even, float *odd, ptrdiff_t to_row, const float *from, ptrdiff_t from_row, size_t rows,
+                  size_t columns);
+    /* the other way: to[i to_row + 2 j] = even[i from_row + j], to[.. + 2 j + 1] = odd[..] */
+    void (*merge)(float *to, ptrdiff_t to_row, const float *even, const float *odd, ptrdiff_t from_row, size_t rows,
+                  size_t columns);
+};
+
+#endif

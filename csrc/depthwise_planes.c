@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define NOWHERE INT64_MIN
+#define FEW_FLOATS 4096 /* smaller planes are loaded many at a time: a vector cannot be read while its parts are on their way */
 #define SLACK 16 /* floats that whole vectors may read or write too much */
 static const double TAP_NS = 0.06, ELEMENT_NS = 0.6, RANGE_NS = 20000;
 
@@ -11,6 +13,7 @@ struct job {
     const struct dw_task *task;
     int64_t n[PE_CONV_AXES], blocks[PE_CONV_AXES]; /* of places; blocks of them */
     int64_t abreast, lots;                         /* channels at a time, and how many times */
+    int turned;                                    /* the channels lie closer than the places */
     int64_t deep, box_floats, out_floats, taps;    /* at most */
     int failed;
 };
@@ -24,7 +27,7 @@ struct bench {
     int64_t z;                /* the place of the first axis, in out */
     int merged;
     int64_t pitch, out;       /* of a row, of a phase of columns in `made` */
-    int64_t *deep;            /* where a plane lies in source, -1: nowhere */
+    int64_t *deep;            /* where a plane lies in source, or NOWHERE */
     int64_t *first;           /* the first tap of each phase */
     ptrdiff_t *offset;
     int64_t *w_at;
@@ -66,7 +69,7 @@ static int64_t each_plane(struct bench *b, int64_t count, int pass, int64_t r1, 
                 at = dw_floor(moved, a->step) - k * a->spacing / a->step;
             }
             if (pass) count = list_taps(b, count, planes, o * t->w_o + k * t->w_k[0], r1, r2);
-            else b->deep[planes] = at >= 0 && at < a->source ? o * t->source_c + at * a->s : -1;
+            else b->deep[planes] = at >= 0 && at < a->source ? o * t->source_c + at * a->s : NOWHERE;
             planes++;
         }
     }
@@ -102,9 +105,9 @@ static void load_source(struct bench *b, int64_t image, int64_t c, int64_t chann
     const struct dw_task *t = b->task;
     const int64_t plane = t->axis[1].step_in * t->axis[2].step_in * b->box.phase;
     for (int64_t p = 0; p < b->box.cells[0]; p++) {
-        if (b->deep[p] < 0) continue;
+        if (b->deep[p] == NOWHERE) continue;
         for (int64_t i = 0, some; i < channels; i += some) {
-            some = t->repeat == 1 ? channels : 1;
+            some = t->repeat == 1 && b->job->turned ? channels : 1;
             const float *from = t->source + image * t->source_n + (c + i) / t->repeat * t->sum * t->source_c + b->deep[p];
             dw_box_load(t->ctx, t->axis, &b->box, from, t->sum * t->source_c, some,
                         b->cells + i * b->box.channel + p * plane);
@@ -176,20 +179,20 @@ static void write_columns(struct bench *b, float *to, int64_t to_c, int64_t chan
 }
 
 /* Row phase r1 of the block from `made` to out. */
-static void write_rows(struct bench *b, int64_t image, int64_t c, int64_t channels, int64_t r1) {
+static void write_rows(struct bench *b, int64_t image, int64_t c, int64_t channels, const float *made, int64_t r1) {
     const struct dw_task *t = b->task;
     const struct dw_axis *y = &t->axis[1], *x = &t->axis[2];
     float *to = t->out + image * t->out_n + c * t->out_c + corner(b);
     const int64_t column = b->box.q[2] * x->step_out + x->out_shift;
     const int64_t low = max64(-column, 0), high = min64(b->box.n[2] * x->step_out, x->out - column);
     if (channels == 1 && x->t == 1 && x->step_out == 1 && y->step_out == 1) {
-        t->ctx->kernels->gemm.copy(to, y->t, b->made, b->pitch, 1, (size_t)b->box.n[1], (size_t)b->box.n[2]);
+        t->ctx->kernels->gemm.copy(to, y->t, made, b->pitch, 1, (size_t)b->box.n[1], (size_t)b->box.n[2]);
         return;
     }
     for (int64_t i = 0; i < b->box.n[1]; i++) {
         int64_t row = i * y->step_out + r1, at = b->box.q[1] * y->step_out + y->out_shift + row;
         if (at >= 0 && at < y->out)
-            write_columns(b, to + row * y->t, t->out_c, channels, b->made + i * b->pitch, low, high);
+            write_columns(b, to + row * y->t, t->out_c, channels, made + i * b->pitch, low, high);
     }
 }
 
@@ -218,16 +221,17 @@ static void run_made(struct bench *b, int64_t image, int64_t c, int64_t channels
                 t->ctx->kernels->gemm.add(made, b->pitch, t->residual + image * t->out_n + (c + i) * t->out_c + corner(b),
                                           y->t, x->t, (size_t)b->box.n[1], (size_t)b->box.n[2]);
         }
-        write_rows(b, image, c, channels, r1);
+        const int64_t some = b->job->turned ? channels : 1; /* what lies along the rows is written plane by plane */
+        for (int64_t i = 0; i < channels; i += some) write_rows(b, image, c + i, some, b->made + i * apart, r1);
     }
 }
 
 /* Where nothing is in the way, straight into out. */
-static void run_direct(struct bench *b, int64_t image, int64_t c) {
+static void run_direct(struct bench *b, int64_t image, int64_t c, int64_t channel) {
     const struct dw_task *t = b->task;
     const struct dw_axis *y = &t->axis[1], *x = &t->axis[2];
-    const int64_t at = image * t->out_n + c * t->out_c + corner(b);
-    run_plane(b, 0, c, 0, t->out + at, y->t, NULL);
+    const int64_t at = image * t->out_n + (c + channel) * t->out_c + corner(b);
+    run_plane(b, channel, c + channel, 0, t->out + at, y->t, NULL);
     activate(t, t->out + at, y->t, b->box.n[1], b->box.n[2]);
     if (t->residual)
         t->ctx->kernels->gemm.add(t->out + at, y->t, t->residual + at, y->t, x->t, (size_t)b->box.n[1],
@@ -270,7 +274,8 @@ static void body(int64_t begin, int64_t end, void *arg) {
         if (i / share != b.number) set_block(&b, i / share);
         int64_t image = i % share / j->lots, c = i % j->lots * j->abreast, channels = min64(j->abreast, t->channels - c);
         load_source(&b, image, c, channels);
-        if (channels == 1 && phases(t) == 1 && t->axis[2].t == 1 && !t->start && !b.merged) run_direct(&b, image, c);
+        if (phases(t) == 1 && t->axis[2].t == 1 && !t->start && !b.merged && !j->turned)
+            for (int64_t k = 0; k < channels; k++) run_direct(&b, image, c, k);
         else run_made(&b, image, c, channels);
     }
     pe_free(t->ctx, memory);
@@ -291,7 +296,8 @@ static void cut_blocks(struct job *j) {
     j->box_floats = row * (j->n[1] + a[1].reach);
     j->out_floats = a[2].step_out * (j->n[2] + a[2].reach) * j->n[1];
     j->blocks[0] = a[0].out, j->blocks[1] = parts(a[1].count, j->n[1]), j->blocks[2] = parts(a[2].count, j->n[2]);
-    j->abreast = a[2].s == 1 && a[2].t == 1 ? 1 : min64(t->channels, PE_DW_ABREAST);
+    j->turned = a[2].s != 1 || a[2].t != 1;
+    j->abreast = min64(t->channels, j->turned ? PE_DW_ABREAST : max64(min64(FEW_FLOATS / (j->box_floats + 1), PE_DW_ABREAST), 1));
     j->lots = parts(t->channels, j->abreast);
 }
 

@@ -1,36 +1,39 @@
-/* Lanes are channels, which lie last in source and out: rows of places straight from memory to memory. Taps that lie
- * outside the source read a row of zeros. */
+/* Lanes are channels, which lie last in source and out. A block of columns goes down the image for a few channels at a
+ * time: the rows of source that meet one row of out stay in L1, in a ring of copies with zeros where they end. */
 #include "depthwise_paths.h"
 
 #include <string.h>
 
-static const double TAP_NS = 0.05, ELEMENT_NS = 0.2, RANGE_NS = 20000;
-#define BLOCK 128 /* places of a row at a time */
-#define FEW 4     /* so many places are not worth a loop of their own */
+static const double TAP_NS = 0.05, ELEMENT_NS = 0.3, RANGE_NS = 20000;
+#define COLUMNS 64       /* of out at a time */
+#define RING_FLOATS 6144 /* of L1 for the ring, where there are 16 channels for it or more */
+#define MOST_ROWS 32     /* a block is so high, or less so that there are several */
 
 struct job {
     const struct dw_task *task;
-    const float *w, *zeros; /* w: every tap's channels, dense */
-    int64_t blocks;         /* of a row */
+    const float *w;             /* every tap's channels, dense */
+    int64_t rows, columns;      /* of a block of out */
+    int64_t bands, blocks;      /* of them down and along the image */
+    int64_t width, ring, chunk; /* columns and rows of the ring, channels at a time */
     int failed;
 };
 
-/* Rows of source that one row of out meets, and the places of one phase of columns. */
-struct row {
-    const struct job *job;
-    const float **x, **w;   /* of each row of taps */
-    const float **tap_x, **tap_w; /* of each tap, for places at the edge */
-    int64_t rows;
-    int64_t low, high;      /* columns of out, of all phases */
-    float *out;             /* column 0 */
-    float *start;           /* column `low`, dense, or NULL */
-};
-
-/* Place q of a phase reads columns q * advance + origin + j * tap of source at the taps first + j * period. */
+/* A place q of a phase reads q * advance + origin + j * tap of source at the taps first + j * period. */
 struct phase {
-    int64_t number, first, period, taps, advance, origin, tap;
+    int64_t q, number, first, period, taps, advance, origin, tap;
 };
 
+/* A block on its way: memory of its own, and what lies in it. */
+struct walk {
+    const struct job *job;
+    const float **x, **w;      /* the rows that meet one row of out */
+    float *ring, *start;
+    int64_t image, z, low, high; /* low .. high: columns of out, of all phases */
+    int64_t left;              /* the column of source where the ring starts */
+    int64_t c, channels;       /* of this time */
+};
+
+/* Phase `number` of an axis. */
 static struct phase phase_of(const struct dw_axis *a, int backward, int64_t number) {
     struct phase p = { .period = 1, .taps = a->taps, .advance = a->step_in, .origin = a->shift, .tap = a->spacing };
     if (!backward) return p;
@@ -43,126 +46,134 @@ static struct phase phase_of(const struct dw_axis *a, int backward, int64_t numb
     return p;
 }
 
+/* The phase that place `at` of out belongs to. */
+static struct phase phase_at(const struct dw_axis *a, int backward, int64_t at) {
+    const int64_t q = dw_floor(at - a->out_shift, a->step_out);
+    struct phase p = phase_of(a, backward, at - a->out_shift - q * a->step_out);
+    p.q = q;
+    return p;
+}
+
 static int64_t ceiling(int64_t a, int64_t b) { return -dw_floor(-a, b); }
 
-/* rows of taps that the row (z, i) of out meets; a phase at a time, taps ascending */
-static void meet_rows(struct row *r, int64_t image, int64_t z, int64_t i) {
-    const struct dw_task *t = r->job->task;
-    const int64_t place[2] = { z, i }, width = t->channels * t->axis[2].taps;
-    int64_t q[2], number[2];
-    struct phase p[2];
-    for (int d = 0; d < 2; d++) {
-        const struct dw_axis *a = &t->axis[d];
-        q[d] = dw_floor(place[d] - a->out_shift, a->step_out);
-        number[d] = place[d] - a->out_shift - q[d] * a->step_out;
-        p[d] = phase_of(a, t->backward, number[d]);
+/* what places of an axis read of source at least and at most, whatever their phase */
+static int64_t least_of(const struct dw_axis *a, int64_t at) {
+    return dw_floor(at - a->out_shift, a->step_out) * a->step_in + a->shift;
+}
+static int64_t span_of(const struct dw_axis *a) { return (a->step_out > 1 || a->step_in < a->step ? a->reach : (a->taps - 1) * a->spacing) + 1; }
+
+static float *slot(const struct walk *k, int64_t plane, int64_t row) {
+    const struct job *j = k->job;
+    const int64_t at = row - dw_floor(row, j->ring) * j->ring;
+    return k->ring + (plane * j->ring + at) * j->width * j->chunk;
+}
+
+static void load_row(const struct walk *k, int64_t plane, int64_t u, int64_t v) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = t->axis;
+    float *to = slot(k, plane, v);
+    if (u < 0 || u >= a[0].source || v < 0 || v >= a[1].source) {
+        memset(to, 0, (size_t)(k->job->width * k->job->chunk) * sizeof *to);
+        return;
     }
-    r->rows = 0;
-    for (int64_t a = 0; a < p[0].taps; a++) {
-        int64_t u = q[0] * p[0].advance + p[0].origin + a * p[0].tap;
-        for (int64_t b = 0; b < p[1].taps; b++) {
-            int64_t v = q[1] * p[1].advance + p[1].origin + b * p[1].tap;
-            int inside = u >= 0 && u < t->axis[0].source && v >= 0 && v < t->axis[1].source;
-            r->x[r->rows] = inside ? t->source + image * t->source_n + u * t->axis[0].s + v * t->axis[1].s : r->job->zeros;
-            r->w[r->rows++] = r->job->w + ((p[0].first + a * p[0].period) * t->axis[1].taps + p[1].first + b * p[1].period) * width;
+    const int64_t first = max64(-k->left, 0), end = min64(a[2].source - k->left, k->job->width);
+    if (first < end)
+        t->ctx->kernels->gemm.copy(to + first * k->job->chunk, k->job->chunk,
+                                   t->source + k->image * t->source_n + u * a[0].s + v * a[1].s + (k->left + first) * a[2].s + k->c,
+                                   a[2].s, 1, (size_t)(end - first), (size_t)k->channels);
+}
+
+/* Row i of out: its rows of source, of which those from *next on are still to be loaded, and of the weight. */
+static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = t->axis;
+    const struct phase p = phase_at(&a[0], t->backward, k->z), r = phase_at(&a[1], t->backward, i);
+    const int64_t v = least_of(&a[1], i), end = v + k->job->ring, from = max64(*next, v);
+    int64_t rows = 0;
+    for (int64_t x = 0; x < p.taps; x++) {
+        const int64_t u = p.q * p.advance + p.origin + x * p.tap;
+        for (int64_t y = from; y < end; y++) load_row(k, x, u, y);
+        for (int64_t y = 0; y < r.taps; y++) {
+            k->x[rows] = slot(k, x, r.q * r.advance + r.origin + y * r.tap);
+            k->w[rows++] = k->job->w + k->c +
+                           ((p.first + x * p.period) * a[1].taps + r.first + y * r.period) * a[2].taps * t->channels;
         }
     }
+    *next = end;
+    return rows;
 }
 
-static const float *start_at(const struct row *r, int64_t column) {
-    return r->start ? r->start + (column - r->low) * r->job->task->channels : NULL;
-}
-
-/* A place with taps outside the source. */
-static void run_edge(struct row *r, const struct phase *p, int64_t q) {
-    const struct dw_task *t = r->job->task;
-    const struct dw_axis *a = &t->axis[2];
-    const int64_t column = q * a->step_out + p->number + a->out_shift;
-    size_t taps = 0;
-    for (int64_t i = 0; i < r->rows; i++) {
-        for (int64_t j = 0; j < p->taps; j++) {
-            int64_t at = q * p->advance + p->origin + j * p->tap;
-            r->tap_x[taps] = at >= 0 && at < a->source ? r->x[i] + at * a->s : r->job->zeros;
-            r->tap_w[taps++] = r->w[i] + (p->first + j * p->period) * t->channels;
-        }
-    }
-    t->ctx->kernels->depthwise.place(r->tap_x, r->tap_w, taps, start_at(r, column), t->bias, r->out + column * a->t,
-                                     (size_t)t->channels);
-}
-
-/* Places low .. high of a phase, all taps inside. */
-static void run_inner(struct row *r, const struct phase *p, int64_t low, int64_t high) {
-    const struct dw_task *t = r->job->task;
-    const struct dw_axis *a = &t->axis[2];
-    const int64_t column = low * a->step_out + p->number + a->out_shift;
-    for (int64_t i = 0; i < r->rows; i++) {
-        r->tap_x[i] = r->x[i] + (low * p->advance + p->origin) * a->s;
-        r->tap_w[i] = r->w[i] + p->first * t->channels;
-    }
-    const struct pe_depthwise_line line = {
-        .x = r->tap_x, .w = r->tap_w, .rows = (size_t)r->rows, .taps = (size_t)p->taps, .x_place = p->advance * a->s,
-        .x_tap = p->tap * a->s, .w_tap = p->period * t->channels, .y_place = a->step_out * a->t,
-        .start = start_at(r, column), .start_place = t->channels, .bias = t->bias,
-    };
-    t->ctx->kernels->depthwise.line(&line, r->out + column * a->t, (size_t)(high - low), (size_t)t->channels);
-}
-
-static void run_phase(struct row *r, int64_t number) {
-    const struct dw_task *t = r->job->task;
+static void run_phase(struct walk *k, int64_t rows, int64_t number, float *out, const float *start) {
+    const struct dw_task *t = k->job->task;
     const struct dw_axis *a = &t->axis[2];
     const struct phase p = phase_of(a, t->backward, number);
-    const int64_t q0 = ceiling(r->low - number - a->out_shift, a->step_out);
-    const int64_t q1 = ceiling(r->high - number - a->out_shift, a->step_out);
-    const int64_t last = p.origin + max64(p.taps - 1, 0) * p.tap, least = min64(p.origin, last), most = max64(p.origin, last);
-    int64_t low = min64(max64(ceiling(-least, p.advance), q0), q1);
-    int64_t high = max64(min64(ceiling(a->source - most, p.advance), q1), low);
-    if (high - low < FEW) high = low;
-    for (int64_t q = q0; q < low; q++) run_edge(r, &p, q);
-    if (low < high) run_inner(r, &p, low, high);
-    for (int64_t q = high; q < q1; q++) run_edge(r, &p, q);
+    const int64_t q = ceiling(k->low - number - a->out_shift, a->step_out);
+    const int64_t places = ceiling(k->high - number - a->out_shift, a->step_out) - q;
+    if (places <= 0) return;
+    const struct pe_depthwise_line line = {
+        .x = k->x, .w = k->w, .rows = (size_t)rows, .taps = (size_t)p.taps,
+        .x_first = (q * p.advance + p.origin - k->left) * k->job->chunk, .x_place = p.advance * k->job->chunk,
+        .x_tap = p.tap * k->job->chunk, .w_first = p.first * t->channels, .w_tap = p.period * t->channels,
+        .y_place = a->step_out * a->t, .start = start, .start_place = k->job->chunk,
+        .bias = t->bias ? t->bias + k->c : NULL,
+    };
+    t->ctx->kernels->depthwise.line(&line, out + (q * a->step_out + number + a->out_shift) * a->t, (size_t)places,
+                                    (size_t)k->channels);
 }
 
-static void finish(struct row *r, const float *residual) {
-    const struct dw_task *t = r->job->task;
-    const int64_t apart = t->axis[2].t, places = r->high - r->low;
+static void finish(const struct walk *k, float *out, const float *residual) {
+    const struct dw_task *t = k->job->task;
+    const int64_t apart = t->axis[2].t, places = k->high - k->low;
+    const int dense = apart == k->channels;
     const ptrdiff_t step[1] = { 1 };
-    float *y = r->out + r->low * apart;
-    const int64_t length = apart == t->channels ? places * t->channels : t->channels;
-    for (int64_t i = 0; t->activation && i * length < places * t->channels; i++) {
-        const void *in[1] = { y + i * apart };
-        t->activation(y + i * apart, in, step, (size_t)length);
+    for (int64_t i = 0; t->activation && i < (dense ? 1 : places); i++) {
+        const void *in[1] = { out + i * apart };
+        t->activation(out + i * apart, in, step, (size_t)(dense ? places * k->channels : k->channels));
     }
-    if (residual)
-        t->ctx->kernels->gemm.add(y, apart, residual + r->low * apart, apart, 1, (size_t)places, (size_t)t->channels);
+    if (residual) t->ctx->kernels->gemm.add(out, apart, residual, apart, 1, (size_t)places, (size_t)k->channels);
+}
+
+static void run_block(struct walk *k, int64_t row, int64_t rows) {
+    const struct job *j = k->job;
+    const struct dw_task *t = j->task;
+    const struct dw_axis *a = t->axis;
+    int64_t next = INT64_MIN;
+    memset(k->ring, 0, (size_t)(max64(a[0].taps, 1) * j->ring * j->width * j->chunk) * sizeof *k->ring);
+    for (int64_t i = row; i < row + rows; i++) {
+        const int64_t at = k->image * t->out_n + k->z * a[0].t + i * a[1].t + k->c, low = k->low * a[2].t;
+        const int64_t meet = meet_rows(k, i, &next);
+        if (t->start)
+            t->ctx->kernels->gemm.copy(k->start, j->chunk, t->start + at + low, a[2].t, 1, (size_t)(k->high - k->low),
+                                       (size_t)k->channels);
+        for (int64_t p = 0; p < a[2].step_out; p++) run_phase(k, meet, p, t->out + at, t->start ? k->start : NULL);
+        finish(k, t->out + at + low, t->residual ? t->residual + at + low : NULL);
+    }
 }
 
 static void body(int64_t begin, int64_t end, void *arg) {
     struct job *j = arg;
     const struct dw_task *t = j->task;
     const struct dw_axis *a = t->axis;
-    const int64_t taps = a[0].taps * a[1].taps * max64(a[2].taps, 1), share = a[0].out * a[1].out * j->blocks;
-    const size_t floats = t->start ? (size_t)(BLOCK * t->channels) : 0;
-    const float **lists = pe_alloc(t->ctx, (size_t)taps * 4 * sizeof *lists + floats * sizeof(float) + 64);
-    if (!lists) {
+    const int64_t taps = max64(a[0].taps * a[1].taps, 1), ring = max64(a[0].taps, 1) * j->ring * j->width * j->chunk;
+    const int64_t share = a[0].out * j->bands * j->blocks, lists = parts(2 * taps * (int64_t)sizeof(float *), 64) * 64;
+    char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)(ring + (t->start ? j->columns * j->chunk : 0)) * sizeof(float));
+    if (!memory) {
         __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         return;
     }
-    struct row r = { .job = j, .x = lists, .w = lists + taps, .tap_x = lists + 2 * taps, .tap_w = lists + 3 * taps };
+    struct walk k = { .job = j, .x = (const float **)memory, .w = (const float **)memory + taps, .ring = (float *)(memory + lists) };
+    k.start = k.ring + ring;
     for (int64_t x = begin; x < end; x++) {
-        const int64_t image = x / share, line = x % share / j->blocks, z = line / a[1].out, i = line % a[1].out;
-        const int64_t at = image * t->out_n + z * a[0].t + i * a[1].t;
-        r.low = x % j->blocks * BLOCK, r.high = min64(r.low + BLOCK, a[2].out);
-        r.out = t->out + at;
-        meet_rows(&r, image, z, i);
-        if (t->start) {
-            r.start = (float *)(lists + 4 * taps);
-            t->ctx->kernels->gemm.copy(r.start, t->channels, r.out + r.low * a[2].t, a[2].t, 1, (size_t)(r.high - r.low),
-                                       (size_t)t->channels);
+        const int64_t row = x / j->blocks % j->bands * j->rows;
+        k.image = x / share, k.z = x % share / (j->bands * j->blocks);
+        k.low = x % j->blocks * j->columns, k.high = min64(k.low + j->columns, a[2].out);
+        k.left = least_of(&a[2], k.low);
+        for (k.c = 0; k.c < t->channels; k.c += j->chunk) {
+            k.channels = min64(j->chunk, t->channels - k.c);
+            run_block(&k, row, min64(j->rows, a[1].out - row));
         }
-        for (int64_t p = 0; p < a[2].step_out; p++) run_phase(&r, p);
-        finish(&r, t->residual ? t->residual + at : NULL);
     }
-    pe_free(t->ctx, lists);
+    pe_free(t->ctx, memory);
 }
 
 #define PACKED 256 /* channels at a time */
@@ -181,27 +192,40 @@ static void pack(int64_t begin, int64_t end, void *arg) {
 }
 
 int dw_lines_suit(const struct dw_task *t) {
-    const struct dw_axis *a = &t->axis[2];
-    return t->repeat == 1 && t->sum == 1 && t->channels >= 4 && t->source_c == 1 && t->out_c == 1 &&
-           (a->source == 1 || (a->s >= t->channels && a->s <= 4 * t->channels));
+    return t->repeat == 1 && t->sum == 1 && t->channels >= 4 && t->source_c == 1 && t->out_c == 1;
+}
+
+/* Channels of the ring: as many as L1 has room for, in whole lines. */
+static void cut_blocks(struct job *j) {
+    const struct dw_task *t = j->task;
+    const struct dw_axis *a = t->axis;
+    j->columns = min64(a[2].out, COLUMNS);
+    j->blocks = parts(a[2].out, j->columns);
+    j->ring = span_of(&a[1]);
+    j->width = ((j->columns - 1) / a[2].step_out + (a[2].step_out > 1)) * a[2].step_in + span_of(&a[2]);
+    j->chunk = RING_FLOATS / (j->width * j->ring * max64(a[0].taps, 1)) / 16 * 16;
+    j->chunk = min64(max64(j->chunk, 16), t->channels);
+    const int64_t alone = t->images * a[0].out * j->blocks; /* two or more blocks for each of many threads */
+    j->rows = min64(min64(a[1].out, MOST_ROWS), max64(parts(a[1].out * alone, 16), 4));
+    j->bands = parts(a[1].out, j->rows);
 }
 
 pe_status dw_by_lines(struct dw_task *t, pe_error *err) {
     const struct dw_axis *a = t->axis;
-    const int64_t taps = a[0].taps * a[1].taps * a[2].taps, packed = parts(taps * t->channels, 16) * 16;
-    const int64_t row = a[2].source == 1 ? t->channels : a[2].source * a[2].s;
+    const int64_t taps = a[0].taps * a[1].taps * a[2].taps;
     if (!t->images || !t->channels || !a[0].out || !a[1].out || !a[2].out) return PE_OK;
-    float *memory = pe_alloc(t->ctx, (size_t)(packed + max64(row, t->channels)) * sizeof *memory);
-    if (!memory) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for a row of zeros");
-    memset(memory + packed, 0, (size_t)max64(row, t->channels) * sizeof *memory);
-    struct job j = { .task = t, .w = memory, .zeros = memory + packed, .blocks = parts(a[2].out, BLOCK) };
-    void *weights[] = { t, memory };
+    struct job j = { .task = t };
+    cut_blocks(&j);
+    float *w = pe_alloc(t->ctx, (size_t)max64(taps * t->channels, 1) * sizeof *w);
+    if (!w) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %lld weights", (long long)(taps * t->channels));
+    j.w = w;
+    void *weights[] = { t, w };
     pe_parallel_for(t->ctx, t->channels, PACKED, 1, pack, weights);
-    const int64_t items = t->images * a[0].out * a[1].out * j.blocks;
+    const int64_t items = t->images * a[0].out * j.bands * j.blocks;
     const double share = (double)taps / (double)(a[0].step_out * a[1].step_out * a[2].step_out);
-    const double ns = (double)(min64(a[2].out, BLOCK) * t->channels) * (share * TAP_NS + ELEMENT_NS);
+    const double ns = (double)(j.rows * j.columns * t->channels) * (share * TAP_NS + ELEMENT_NS);
     const int64_t grain = max64(min64((int64_t)(RANGE_NS / ns), items / 8), 1);
     pe_parallel_for(t->ctx, items, grain, pe_threads_for(t->ctx, ns * (double)items), body, &j);
-    pe_free(t->ctx, memory);
+    pe_free(t->ctx, w);
     return j.failed ? pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for rows of the image") : PE_OK;
 }

@@ -26,6 +26,7 @@ struct bench {
     int64_t number;           /* of the block, -1 at first */
     int64_t z;                /* the place of the first axis, in out */
     int merged;
+    int64_t side;             /* of a window that its kernel knows, or 0 */
     int64_t pitch, out;       /* of a row, of a phase of columns in `made` */
     int64_t *deep;            /* where a plane lies in source, or NOWHERE */
     int64_t *first;           /* the first tap of each phase */
@@ -88,7 +89,9 @@ static void set_block(struct bench *b, int64_t number) {
     int64_t planes = each_plane(b, 0, 0, 0, 0), count = 0, phase = 0;
     b->box = dw_box_at(t->axis, q, j->n, planes);
     const int64_t lanes = t->ctx->kernels->vector_floats, width = b->box.n[2];
-    b->merged = b->box.n[1] > 1 && b->box.cells[2] + 2 < parts(width, lanes) * lanes;
+    const int window = t->axis[1].step == 1 && t->axis[2].step == 1 && t->axis[1].spacing == 1 && planes == 1;
+    b->side = window && t->axis[1].taps == t->axis[2].taps && (t->axis[1].taps == 3 || t->axis[1].taps == 5) ? t->axis[1].taps : 0;
+    b->merged = b->box.n[1] > 1 && (!b->side || b->box.n[1] < 4) && b->box.cells[2] + 2 < parts(width, lanes) * lanes;
     b->pitch = b->merged ? b->box.cells[2] : width;
     b->out = b->box.n[1] * b->pitch;
     for (int64_t r1 = 0; r1 < t->axis[1].step_out; r1++) {
@@ -125,7 +128,7 @@ static void run_plane(struct bench *b, int64_t channel, int64_t c, int64_t phase
     struct pe_depthwise_plane plane = {
         .offset = b->offset + first, .w = b->w, .taps = (size_t)taps, .rows = (size_t)b->box.n[1],
         .columns = (size_t)b->box.n[2], .x_row = b->box.cells[2], .y_row = y_row, .start = start, .start_row = b->pitch,
-        .bias = t->bias ? t->bias + c : NULL,
+        .side = (size_t)b->side, .bias = t->bias ? t->bias + c : NULL,
     };
     if (b->merged && y_row == b->pitch) {
         plane.columns += (size_t)((b->box.n[1] - 1) * b->pitch);

@@ -1,4 +1,4 @@
-/* Depthwise convolution: one channel meets one channel, so that lanes are channels (`line`, `place`) or places of a
+/* Depthwise convolution: one channel meets one channel, so that lanes are channels (`line`) or places of a
  * plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same bits in
  * both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its caller points
  * at zeros. Results are written in overlapping vectors, so y overlaps none of what is read. */
@@ -10,6 +10,7 @@
 struct pe_depthwise_line {
     const float *const *x, *const *w; /* rows of x, and the row of the weight that each meets */
     size_t rows, taps;
+    ptrdiff_t x_first, w_first;       /* where the first place and tap lie in them */
     ptrdiff_t x_place, x_tap, w_tap, y_place, start_place;
     const float *start;               /* the chains start here, NULL: at +0 */
     const float *bias;                /* a value a channel, or NULL */
@@ -20,15 +21,13 @@ struct pe_depthwise_plane {
     const float *w;                   /* of each tap */
     size_t taps, rows, columns;
     ptrdiff_t x_row, y_row, start_row;
+    size_t side;                      /* 3 or 5: the taps are so many rows of so many, x_row or -x_row apart; else 0 */
     const float *start, *bias;        /* as above; the bias is one value */
 };
 
 struct pe_depthwise_kernels {
-    /* y[i y_place + c] = bias[c] + sum over (r, k) of x[r][i x_place + k x_tap + c] w[r][k w_tap + c] */
+    /* y[i y_place + c] = bias[c] + sum over (r, k) of x[r][x_first + i x_place + k x_tap + c] w[r][w_first + k w_tap + c] */
     void (*line)(const struct pe_depthwise_line *, float *y, size_t places, size_t channels);
-    /* one place of many channels, every tap where a pointer says: y[c] = bias[c] + sum over t of x[t][c] w[t][c] */
-    void (*place)(const float *const *x, const float *const *w, size_t taps, const float *start, const float *bias,
-                  float *y, size_t channels);
     /* y[i y_row + j] = bias + sum over t of x[offset[t] + i x_row + j] w[t]; reads whole vectors of x */
     void (*plane)(const struct pe_depthwise_plane *, const float *x, float *y);
     /* sums[t] += sum over i < n of g[i] x[offset[t] + i]; n is a multiple of 16, of which each is one lane */

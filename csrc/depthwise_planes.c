@@ -26,6 +26,7 @@ struct bench {
     int64_t number;           /* of the block, -1 at first */
     int64_t z;                /* the place of the first axis, in out */
     int merged;
+    int w_dense;              /* every phase has weights side by side */
     int64_t side;             /* of a window that its kernel knows, or 0 */
     int64_t pitch, out;       /* of a row, of a phase of columns in `made` */
     int64_t *deep;            /* where a plane lies in source, or NOWHERE */
@@ -101,6 +102,8 @@ static void set_block(struct bench *b, int64_t number) {
         }
     }
     b->first[phase] = count;
+    b->w_dense = phase == 1 && count > 0;
+    for (int64_t i = 1; i < count; i++) b->w_dense &= b->w_at[i] == b->w_at[i - 1] + 1;
     memset(b->cells, 0, (size_t)(b->box.channel * j->abreast + SLACK) * sizeof *b->cells);
 }
 
@@ -124,9 +127,10 @@ static void run_plane(struct bench *b, int64_t channel, int64_t c, int64_t phase
     const struct dw_task *t = b->task;
     const int64_t first = b->first[phase], taps = b->first[phase + 1] - first;
     const float *w = t->w + c / t->repeat * t->w_group + c % t->repeat * t->w_o;
-    for (int64_t i = 0; i < taps; i++) b->w[i] = w[b->w_at[first + i]];
+    if (b->w_dense) w += b->w_at[first];
+    for (int64_t i = 0; !b->w_dense && i < taps; i++) b->w[i] = w[b->w_at[first + i]];
     struct pe_depthwise_plane plane = {
-        .offset = b->offset + first, .w = b->w, .taps = (size_t)taps, .rows = (size_t)b->box.n[1],
+        .offset = b->offset + first, .w = b->w_dense ? w : b->w, .taps = (size_t)taps, .rows = (size_t)b->box.n[1],
         .columns = (size_t)b->box.n[2], .x_row = b->box.cells[2], .y_row = y_row, .start = start, .start_row = b->pitch,
         .side = (size_t)b->side, .bias = t->bias ? t->bias + c : NULL,
     };

@@ -218,14 +218,12 @@ static struct results run_as(struct sample *s, enum order order, int threads) {
     if (q->residual) own.q.residual = residual.data;
     CHECK(pe_depthwise_suits(&own.q));
     CHECK(!pe_depthwise(ctx, &own.q, NULL));
-
     point(&own, &x, &g);
     own.q.w = s->w.data;
     CHECK(!pe_depthwise_input(ctx, &own.q, r.dx.data, NULL));
     own.q.w_o = r.dw.stride[0], own.q.w_g = q->out * r.dw.stride[0];
     for (int d = 0; d < 3; d++) own.q.w_k[d] = r.dw.stride[2 + d];
     CHECK(!pe_depthwise_weight(ctx, &own.q, r.dw.data, NULL));
-
     free(x.memory), free(g.memory), free(residual.memory);
     return r;
 }
@@ -243,9 +241,7 @@ static void check_sample(struct sample *s) {
     struct results first = run_as(s, FIRST, 1);
     long before = checks_failed;
     check_forward(s, &first.y);
-
     check_backward(s, &first.dx, &first.dw);
-
     for (int order = 0; order < ORDERS; order++) {
         struct results r = run_as(s, (enum order)order, 1 + (int)draw(3));
         CHECK(equal(&r.y, &first.y));

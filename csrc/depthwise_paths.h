@@ -62,7 +62,7 @@ void dw_box_load(pe_context *, const struct dw_axis axis[PE_CONV_AXES], const st
 
 #define PE_DW_ABREAST 16 /* channels that are turned at a time where the last axis does not lie close */
 #define PE_DW_COLUMNS 4096
-#define PE_DW_FLOATS 16384 /* of a box, where more than one row of places is in it */
+#define PE_DW_FLOATS 6144 /* of a box, where more than one row of places is in it */
 
 /* depthwise_planes.c */
 pe_status dw_by_planes(struct dw_task *, pe_error *);

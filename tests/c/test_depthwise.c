@@ -68,8 +68,8 @@ static int untouched(struct array *a) {
 struct sample {
     struct pe_conv_problem q;
     struct array x, w, y, g, residual, start;
-    float bias[512];
 };
+static float biases[512];
 
 static void point(struct sample *s, const struct array *x, const struct array *y) {
     s->q.x = x->data, s->q.x_n = x->stride[0], s->q.x_c = x->stride[1];
@@ -106,10 +106,10 @@ static struct sample make_sample(void) {
     s.residual = make_array(q->images, q->groups * q->out, q->places, FIRST);
     s.start = make_array(q->images, q->groups * q->out, q->places, FIRST);
     fill(&s.x), fill(&s.w), fill(&s.g), fill(&s.residual), fill(&s.start);
-    for (int i = 0; i < 512; i++) s.bias[i] = draw_float();
+    for (int i = 0; i < 512; i++) biases[i] = draw_float();
     q->w = s.w.data, q->w_o = s.w.stride[0], q->w_g = q->out * s.w.stride[0], q->w_i = s.w.stride[1];
     for (int d = 0; d < 3; d++) q->w_k[d] = s.w.stride[2 + d];
-    q->bias = draw(2) ? s.bias : NULL;
+    q->bias = draw(2) ? biases : NULL;
     q->accumulate = !draw(4);
     q->activation = draw(2) ? PE_NO_ACTIVATION : PE_OP_relu;
     if (!draw(2)) q->residual = s.residual.data;

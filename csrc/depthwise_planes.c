@@ -34,6 +34,7 @@ struct bench {
     ptrdiff_t *offset;
     int64_t *w_at;
     float *w, *cells, *made, *start;
+    const float *loaded;      /* the first plane that is in `cells` */
 };
 
 static int64_t phases(const struct dw_task *t) { return t->axis[1].step_out * t->axis[2].step_out; }
@@ -110,6 +111,7 @@ static void set_block(struct bench *b, int64_t number) {
 static void load_source(struct bench *b, int64_t image, int64_t c, int64_t channels) {
     const struct dw_task *t = b->task;
     const int64_t plane = t->axis[1].step_in * t->axis[2].step_in * b->box.phase;
+    b->loaded = t->source + image * t->source_n + c * t->source_c;
     for (int64_t p = 0; p < b->box.cells[0]; p++) {
         if (b->deep[p] == NOWHERE) continue;
         for (int64_t i = 0, some; i < channels; i += some) {
@@ -119,6 +121,18 @@ static void load_source(struct bench *b, int64_t image, int64_t c, int64_t chann
                         b->cells + i * b->box.channel + p * plane);
         }
     }
+}
+
+/* The same block of the channel to come is asked for while this one is computed: loading and computing take turns, and
+ * memory would rest meanwhile. */
+static void look_ahead(const struct bench *b, int64_t channel, struct pe_depthwise_plane *plane) {
+    const struct dw_task *t = b->task;
+    const struct dw_axis *y = &t->axis[1], *x = &t->axis[2];
+    const int64_t rows = b->box.n[1] * y->step_in, row = max64(b->box.q[1] * y->step_in + y->shift, 0);
+    if (b->job->turned || x->s != 1 || y->s != x->source || t->repeat != 1) return;
+    plane->ahead = b->loaded + (channel + b->job->abreast) * t->source_c + row * y->s;
+    plane->ahead_lines = (size_t)parts(rows * y->s, parts(b->box.n[1], 4) * parts(b->box.n[2], t->ctx->kernels->vector_floats) * 16);
+    plane->y_ahead = t->out_c;
 }
 
 /* One phase of one channel. */
@@ -134,6 +148,7 @@ static void run_plane(struct bench *b, int64_t channel, int64_t c, int64_t phase
         .columns = (size_t)b->box.n[2], .x_row = b->box.cells[2], .y_row = y_row, .start = start, .start_row = b->pitch,
         .side = (size_t)b->side, .bias = t->bias ? t->bias + c : NULL,
     };
+    look_ahead(b, channel, &plane);
     if (b->merged && y_row == b->pitch) {
         plane.columns += (size_t)((b->box.n[1] - 1) * b->pitch);
         plane.rows = 1;

@@ -23,6 +23,9 @@ struct pe_depthwise_plane {
     ptrdiff_t x_row, y_row, start_row;
     size_t side;                      /* 3 or 5: the taps are so many rows of so many, x_row or -x_row apart; else 0 */
     const float *start, *bias;        /* as above; the bias is one value */
+    const float *ahead;               /* while it computes it asks for what is read next, from here on */
+    size_t ahead_lines;               /* so many lines for every four vectors of y */
+    ptrdiff_t y_ahead;                /* and for what is written next, so far behind y */
 };
 
 struct pe_depthwise_kernels {

@@ -5,6 +5,7 @@
 
 #include "cross_entropy.h"
 #include "convert.h"
+#include "depthwise.h"
 #include "elementwise.h"
 #include "gemm.h"
 #include "int4.h"
@@ -29,6 +30,7 @@ struct pe_kernels {
     struct pe_cross_entropy_kernels cross_entropy;
     struct pe_random_kernels random;
     struct pe_optim_kernels optim;
+    struct pe_depthwise_kernels depthwise;
 };
 
 #endif

@@ -1,0 +1,284 @@
+/* Lanes are channels, which lie last in source and out. A block of columns goes down the image for a few channels at a
+ * time: the rows of source that meet one row of out stay in L1, in a ring of copies with zeros where they end. Where
+ * rows are long and taps few the copy does not pay: only the ends of the rows go that way, the middle reads source. */
+#include "depthwise_paths.h"
+
+#include <string.h>
+
+static const double TAP_NS = 0.05, ELEMENT_NS = 0.3, RANGE_NS = 20000;
+#define COLUMNS 64       /* of out at a time */
+#define RING_FLOATS 6144 /* of L1 for the ring, where there are 16 channels for it or more */
+#define FEW_TAPS 10      /* for each element of source */
+#define LONG_MIDDLE 16
+#define MOST_ROWS 32     /* a block is so high, or less so that there are several */
+
+struct job {
+    const struct dw_task *task;
+    const float *w;             /* every tap's channels, dense */
+    int64_t rows, columns;      /* of a block of out */
+    int64_t bands, blocks;      /* of them down and along the image */
+    int64_t width, ring, chunk; /* columns and rows of the ring, channels at a time */
+    int64_t left, right;        /* the middle of a row of out, which reads source itself; left == right: none */
+    const float *zeros;         /* a row of source */
+    int failed;
+};
+
+/* A place q of a phase reads q * advance + origin + j * tap of source at the taps first + j * period. */
+struct phase {
+    int64_t q, number, first, period, taps, advance, origin, tap;
+};
+
+/* A block on its way: memory of its own, and what lies in it. */
+struct walk {
+    const struct job *job;
+    const float **x, **w;      /* the rows that meet one row of out */
+    float *ring, *start;
+    int64_t image, z, low, high; /* low .. high: columns of out, of all phases */
+    int64_t c, channels;       /* of this time */
+    int64_t first, apart;      /* the column of source where the rows of x start, and from column to column */
+};
+
+/* Phase `number` of an axis. */
+static struct phase phase_of(const struct dw_axis *a, int backward, int64_t number) {
+    struct phase p = { .period = 1, .taps = a->taps, .advance = a->step_in, .origin = a->shift, .tap = a->spacing };
+    if (!backward) return p;
+    p = (struct phase){ .number = number, .advance = 1 };
+    while (p.first < a->taps && p.first * a->spacing % a->step != number) p.first++;
+    for (p.period = 1; p.period * a->spacing % a->step; p.period++) continue;
+    if (p.first < a->taps) p.taps = (a->taps - 1 - p.first) / p.period + 1;
+    p.origin = -(p.first * a->spacing / a->step);
+    p.tap = -(p.period * a->spacing / a->step);
+    return p;
+}
+
+/* The phase that place `at` of out belongs to. */
+static struct phase phase_at(const struct dw_axis *a, int backward, int64_t at) {
+    const int64_t q = dw_floor(at - a->out_shift, a->step_out);
+    struct phase p = phase_of(a, backward, at - a->out_shift - q * a->step_out);
+    p.q = q;
+    return p;
+}
+
+static int64_t ceiling(int64_t a, int64_t b) { return -dw_floor(-a, b); }
+
+/* what places of an axis read of source at least and at most, whatever their phase */
+static int64_t least_of(const struct dw_axis *a, int64_t at) {
+    return dw_floor(at - a->out_shift, a->step_out) * a->step_in + a->shift;
+}
+static int64_t span_of(const struct dw_axis *a) { return (a->step_out > 1 || a->step_in < a->step ? a->reach : (a->taps - 1) * a->spacing) + 1; }
+
+static float *slot(const struct walk *k, int64_t plane, int64_t row) {
+    const struct job *j = k->job;
+    const int64_t at = row - dw_floor(row, j->ring) * j->ring;
+    return k->ring + (plane * j->ring + at) * j->width * j->chunk;
+}
+
+static void load_row(const struct walk *k, int64_t plane, int64_t u, int64_t v) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = t->axis;
+    float *to = slot(k, plane, v);
+    if (u < 0 || u >= a[0].source || v < 0 || v >= a[1].source) {
+        memset(to, 0, (size_t)(k->job->width * k->job->chunk) * sizeof *to);
+        return;
+    }
+    const int64_t first = max64(-k->first, 0), end = min64(a[2].source - k->first, k->job->width);
+    if (first < end)
+        t->ctx->kernels->gemm.copy(to + first * k->job->chunk, k->job->chunk,
+                                   t->source + k->image * t->source_n + u * a[0].s + v * a[1].s + (k->first + first) * a[2].s + k->c,
+                                   a[2].s, 1, (size_t)(end - first), (size_t)k->channels);
+}
+
+/* Row v of plane u of source itself, or zeros. */
+static const float *source_row(const struct walk *k, int64_t u, int64_t v) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = t->axis;
+    if (u < 0 || u >= a[0].source || v < 0 || v >= a[1].source) return k->job->zeros;
+    return t->source + k->image * t->source_n + u * a[0].s + v * a[1].s;
+}
+
+/* Row i of out: its rows of source, of which those from *next on are still to be loaded (next NULL: none is), and of the
+ * weight. */
+static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = t->axis;
+    const struct phase p = phase_at(&a[0], t->backward, k->z), r = phase_at(&a[1], t->backward, i);
+    const int64_t v = least_of(&a[1], i), end = v + k->job->ring, from = next ? max64(*next, v) : end;
+    int64_t rows = 0;
+    for (int64_t x = 0; x < p.taps; x++) {
+        const int64_t u = p.q * p.advance + p.origin + x * p.tap;
+        for (int64_t y = from; y < end; y++) load_row(k, x, u, y);
+        for (int64_t y = 0; y < r.taps; y++) {
+            const int64_t at = r.q * r.advance + r.origin + y * r.tap;
+            k->x[rows] = next ? slot(k, x, at) : source_row(k, u, at);
+            k->w[rows++] = k->job->w + k->c +
+                           ((p.first + x * p.period) * a[1].taps + r.first + y * r.period) * a[2].taps * t->channels;
+        }
+    }
+    if (next) *next = end;
+    return rows;
+}
+
+static void run_phase(struct walk *k, int64_t rows, int64_t number, float *out, const float *start) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = &t->axis[2];
+    const struct phase p = phase_of(a, t->backward, number);
+    const int64_t q = ceiling(k->low - number - a->out_shift, a->step_out);
+    const int64_t places = ceiling(k->high - number - a->out_shift, a->step_out) - q;
+    if (places <= 0) return;
+    const struct pe_depthwise_line line = {
+        .x = k->x, .w = k->w, .rows = (size_t)rows, .taps = (size_t)p.taps,
+        .x_first = (q * p.advance + p.origin - k->first) * k->apart, .x_place = p.advance * k->apart, .x_tap = p.tap * k->apart,
+        .w_first = p.first * t->channels, .w_tap = p.period * t->channels,
+        .y_place = a->step_out * a->t, .start = start, .start_place = k->job->chunk,
+        .bias = t->bias ? t->bias + k->c : NULL,
+    };
+    t->ctx->kernels->depthwise.line(&line, out + (q * a->step_out + number + a->out_shift) * a->t, (size_t)places,
+                                    (size_t)k->channels);
+}
+
+static void finish(const struct walk *k, float *out, const float *residual) {
+    const struct dw_task *t = k->job->task;
+    const int64_t apart = t->axis[2].t, places = k->high - k->low;
+    const int dense = apart == k->channels;
+    const ptrdiff_t step[1] = { 1 };
+    for (int64_t i = 0; t->activation && i < (dense ? 1 : places); i++) {
+        const void *in[1] = { out + i * apart };
+        t->activation(out + i * apart, in, step, (size_t)(dense ? places * k->channels : k->channels));
+    }
+    if (residual) t->ctx->kernels->gemm.add(out, apart, residual, apart, 1, (size_t)places, (size_t)k->channels);
+}
+
+static void run_row(struct walk *k, int64_t i, int64_t *next) {
+    const struct job *j = k->job;
+    const struct dw_task *t = j->task;
+    const struct dw_axis *a = t->axis;
+    const int64_t at = k->image * t->out_n + k->z * a[0].t + i * a[1].t + k->c, low = k->low * a[2].t;
+    const int64_t meet = meet_rows(k, i, next);
+    if (t->start)
+        t->ctx->kernels->gemm.copy(k->start, j->chunk, t->start + at + low, a[2].t, 1, (size_t)(k->high - k->low),
+                                   (size_t)k->channels);
+    for (int64_t p = 0; p < a[2].step_out; p++) run_phase(k, meet, p, t->out + at, t->start ? k->start : NULL);
+    finish(k, t->out + at + low, t->residual ? t->residual + at + low : NULL);
+}
+
+/* Columns low .. high of some rows by way of the ring. */
+static void run_block(struct walk *k, int64_t row, int64_t rows, int64_t low, int64_t high) {
+    const struct job *j = k->job;
+    const struct dw_task *t = j->task;
+    k->low = low, k->high = high;
+    k->first = least_of(&t->axis[2], low), k->apart = j->chunk;
+    for (k->c = 0; k->c < t->channels; k->c += j->chunk) {
+        int64_t next = INT64_MIN;
+        k->channels = min64(j->chunk, t->channels - k->c);
+        memset(k->ring, 0, (size_t)(max64(t->axis[0].taps, 1) * j->ring * j->width * j->chunk) * sizeof *k->ring);
+        for (int64_t i = row; i < row + rows; i++) run_row(k, i, &next);
+    }
+}
+
+/* The middle of some rows. */
+static void run_middle(struct walk *k, int64_t row, int64_t rows) {
+    k->low = k->job->left, k->high = k->job->right;
+    k->first = 0, k->apart = k->job->task->axis[2].s;
+    k->c = 0, k->channels = k->job->task->channels;
+    for (int64_t i = row; i < row + rows; i++) run_row(k, i, NULL);
+}
+
+static void body(int64_t begin, int64_t end, void *arg) {
+    struct job *j = arg;
+    const struct dw_task *t = j->task;
+    const struct dw_axis *a = t->axis;
+    const int64_t taps = max64(a[0].taps * a[1].taps, 1), ring = max64(a[0].taps, 1) * j->ring * j->width * j->chunk;
+    const int64_t share = a[0].out * j->bands * j->blocks, lists = parts(2 * taps * (int64_t)sizeof(float *), 64) * 64;
+    char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)(ring + (t->start ? j->columns * j->chunk : 0)) * sizeof(float));
+    if (!memory) {
+        __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    struct walk k = { .job = j, .x = (const float **)memory, .w = (const float **)memory + taps, .ring = (float *)(memory + lists) };
+    k.start = k.ring + ring;
+    for (int64_t x = begin; x < end; x++) {
+        const int64_t row = x / j->blocks % j->bands * j->rows, rows = min64(j->rows, a[1].out - row);
+        const int64_t low = x % j->blocks * j->columns;
+        k.image = x / share, k.z = x % share / (j->bands * j->blocks);
+        if (j->left < j->right) {
+            run_block(&k, row, rows, 0, j->left);
+            run_block(&k, row, rows, j->right, a[2].out);
+            run_middle(&k, row, rows);
+        } else {
+            run_block(&k, row, rows, low, min64(low + j->columns, a[2].out));
+        }
+    }
+    pe_free(t->ctx, memory);
+}
+
+#define PACKED 256 /* channels at a time */
+
+static void pack(int64_t begin, int64_t end, void *arg) {
+    const struct dw_task *t = ((void **)arg)[0];
+    float *to = ((void **)arg)[1];
+    const struct dw_axis *a = t->axis;
+    const int64_t k0 = a[0].taps, k1 = a[1].taps, k2 = a[2].taps, channels = end - begin;
+    const int even = (k1 == 1 || t->w_k[1] == k2 * t->w_k[2]) && (k0 == 1 || t->w_k[0] == k1 * k2 * t->w_k[2]);
+    const int64_t rows = even ? 1 : k0 * k1, taps = even ? k0 * k1 * k2 : k2;
+    for (int64_t i = 0; i < rows; i++)
+        t->ctx->kernels->gemm.copy(to + i * taps * t->channels + begin, t->channels,
+                                   t->w + begin * t->w_group + i / k1 * t->w_k[0] + i % k1 * t->w_k[1], t->w_k[2],
+                                   t->w_group, (size_t)taps, (size_t)channels);
+}
+
+int dw_lines_suit(const struct dw_task *t) {
+    return t->repeat == 1 && t->sum == 1 && t->channels >= 4 && t->source_c == 1 && t->out_c == 1;
+}
+
+/* The middle of the rows of a convolution, if it is worth it: all its taps lie inside. */
+static void find_middle(struct job *j) {
+    const struct dw_task *t = j->task;
+    const struct dw_axis *a = &t->axis[2];
+    const int64_t work = t->axis[0].taps * t->axis[1].taps * a->taps;
+    if (a->step_out > 1 || t->start || work == 0 || work > FEW_TAPS * t->axis[1].step_in * a->step_in) return;
+    const struct phase p = phase_of(a, t->backward, 0);
+    const int64_t last = p.origin + (p.taps - 1) * p.tap;
+    const int64_t low = ceiling(-min64(p.origin, last), a->step_in), high = ceiling(a->source - max64(p.origin, last), a->step_in);
+    const int64_t left = parts(max64(low, 1), 4) * 4, right = a->out - parts(max64(a->out - high, 1), 4) * 4;
+    if (a->s < t->channels || left > COLUMNS || a->out - right > COLUMNS || right - left < LONG_MIDDLE) return;
+    j->left = left, j->right = right;
+}
+
+/* Channels of the ring: as many as L1 has room for, in whole lines. */
+static void cut_blocks(struct job *j) {
+    const struct dw_task *t = j->task;
+    const struct dw_axis *a = t->axis;
+    find_middle(j);
+    const int middle = j->left < j->right;
+    j->columns = middle ? max64(j->left, a[2].out - j->right) : min64(a[2].out, COLUMNS);
+    j->blocks = middle ? 1 : parts(a[2].out, j->columns);
+    j->ring = span_of(&a[1]);
+    j->width = ((j->columns - 1) / a[2].step_out + (a[2].step_out > 1)) * a[2].step_in + span_of(&a[2]);
+    j->chunk = RING_FLOATS / (j->width * j->ring * max64(a[0].taps, 1)) / 16 * 16;
+    j->chunk = min64(max64(j->chunk, 16), t->channels);
+    const int64_t alone = t->images * a[0].out * j->blocks; /* two or more blocks for each of many threads */
+    j->rows = min64(min64(a[1].out, MOST_ROWS), max64(parts(a[1].out * alone, 16), 4));
+    j->bands = parts(a[1].out, j->rows);
+}
+
+pe_status dw_by_lines(struct dw_task *t, pe_error *err) {
+    const struct dw_axis *a = t->axis;
+    const int64_t taps = a[0].taps * a[1].taps * a[2].taps;
+    if (!t->images || !t->channels || !a[0].out || !a[1].out || !a[2].out) return PE_OK;
+    struct job j = { .task = t };
+    cut_blocks(&j);
+    const int64_t floats = parts(taps * t->channels, 16) * 16, row = j.left < j.right ? a[2].source * a[2].s : 0;
+    float *w = pe_alloc(t->ctx, (size_t)max64(floats + row, 1) * sizeof *w);
+    if (!w) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %lld weights", (long long)(taps * t->channels));
+    j.w = w, j.zeros = w + floats;
+    if (row) memset(w + floats, 0, (size_t)row * sizeof *w);
+    void *weights[] = { t, w };
+    pe_parallel_for(t->ctx, t->channels, PACKED, 1, pack, weights);
+    const int64_t items = t->images * a[0].out * j.bands * j.blocks;
+    const double share = (double)taps / (double)(a[0].step_out * a[1].step_out * a[2].step_out);
+    const double ns = (double)(j.rows * j.columns * t->channels) * (share * TAP_NS + ELEMENT_NS);
+    const int64_t grain = max64(min64((int64_t)(RANGE_NS / ns), items / 8), 1);
+    pe_parallel_for(t->ctx, items, grain, pe_threads_for(t->ctx, ns * (double)items), body, &j);
+    pe_free(t->ctx, w);
+    return j.failed ? pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for rows of the image") : PE_OK;
+}

@@ -1,0 +1,46 @@
+/* Depthwise convolution: one channel meets one channel, so that lanes are channels (`line`) or places of a
+ * plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same bits in
+ * both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its caller points
+ * at zeros. Results are written in overlapping vectors, so y overlaps none of what is read. */
+#ifndef PE_KERNELS_DEPTHWISE_H
+#define PE_KERNELS_DEPTHWISE_H
+
+#include <stddef.h>
+
+struct pe_depthwise_line {
+    const float *const *x, *const *w; /* rows of x, and the row of the weight that each meets */
+    size_t rows, taps;
+    ptrdiff_t x_first, w_first;       /* where the first place and tap lie in them */
+    ptrdiff_t x_place, x_tap, w_tap, y_place, start_place;
+    const float *start;               /* the chains start here, NULL: at +0 */
+    const float *bias;                /* a value a channel, or NULL */
+};
+
+struct pe_depthwise_plane {
+    const ptrdiff_t *offset;          /* of each tap in x */
+    const float *w;                   /* of each tap */
+    size_t taps, rows, columns;
+    ptrdiff_t x_row, y_row, start_row;
+    size_t side;                      /* 3 or 5: the taps are so many rows of so many, x_row or -x_row apart; else 0 */
+    const float *start, *bias;        /* as above; the bias is one value */
+    const float *ahead;               /* while it computes it asks for what is read next, from here on */
+    size_t ahead_lines;               /* so many lines for every four vectors of y */
+    ptrdiff_t y_ahead;                /* and for what is written next, so far behind y */
+};
+
+struct pe_depthwise_kernels {
+    /* y[i y_place + c] = bias[c] + sum over (r, k) of x[r][x_first + i x_place + k x_tap + c] w[r][w_first + k w_tap + c] */
+    void (*line)(const struct pe_depthwise_line *, float *y, size_t places, size_t channels);
+    /* y[i y_row + j] = bias + sum over t of x[offset[t] + i x_row + j] w[t]; reads whole vectors of x */
+    void (*plane)(const struct pe_depthwise_plane *, const float *x, float *y);
+    /* sums[t] += sum over i < n of g[i] x[offset[t] + i]; n is a multiple of 16, of which each is one lane */
+    void (*dots)(const float *x, const float *g, size_t n, const ptrdiff_t *offset, size_t taps, double *sums);
+    /* even[i to_row + j] = from[i from_row + 2 j], odd the elements between: `columns` elements in all */
+    void (*split)(float *even, float *odd, ptrdiff_t to_row, const float *from, ptrdiff_t from_row, size_t rows,
+                  size_t columns);
+    /* the other way: to[i to_row + 2 j] = even[i from_row + j], to[.. + 2 j + 1] = odd[..] */
+    void (*merge)(float *to, ptrdiff_t to_row, const float *even, const float *odd, ptrdiff_t from_row, size_t rows,
+                  size_t columns);
+};
+
+#endif

@@ -2,6 +2,7 @@
  * is r. The places r that are congruent modulo the step meet the same taps, and for them it is a convolution of y, step
  * 1, with those taps in reverse: so x is made phase by phase, each element once. */
 #include "conv_paths.h"
+#include "depthwise.h"
 #include "sizes.h"
 
 /* One residue class of one axis. */
@@ -56,9 +57,11 @@ static struct pe_conv_problem reversed(const struct pe_conv_problem *q, const in
 }
 
 pe_status pe_conv_input(pe_context *ctx, const pe_conv_args *args, pe_error *err) {
-    struct pe_conv_problem q;
+    struct pe_conv_problem q = { 0 };
     int64_t first[PE_CONV_AXES], phases[PE_CONV_AXES], all = 1;
     pe_status status = pe_conv_check("conv_input", args, args ? args->x : NULL, &q, err);
+    int plain = !q.bias && !q.residual && q.activation == PE_NO_ACTIVATION && !q.accumulate;
+    if (!status && plain && pe_depthwise_suits(&q)) return pe_depthwise_input(ctx, &q, (float *)q.x, err);
     for (int d = 0; d < PE_CONV_AXES && !status; d++) all *= phases[d] = min64(q.step[d], q.size[d]);
     for (int64_t i = 0; i < all && !status; i++) {
         int64_t rest = i;

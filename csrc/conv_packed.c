@@ -1,6 +1,7 @@
 /* Packed weights of convolutions: a head that tells what the pack is, then the weight as one way of convolving
  * reads it. */
 #include "conv_paths.h"
+#include "depthwise.h"
 
 #include <string.h>
 
@@ -39,6 +40,8 @@ pe_status pe_conv_pack_bytes(pe_context *ctx, const pe_conv_args *args, size_t *
     struct pe_conv_problem q;
     pe_status status = pe_conv_check("conv_pack", args, args ? args->y : NULL, &q, err);
     if (status) return status;
+    *bytes = 0;
+    if (pe_depthwise_suits(&q)) return PE_OK;
     *bytes = (size_t)(q.groups * pe_conv_panel_floats(ctx, &q)) * sizeof(float);
     if (*bytes) *bytes += HEAD_BYTES;
     return PE_OK;

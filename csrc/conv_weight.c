@@ -2,6 +2,7 @@
  * are shared by the threads; where they are few the images are cut into parts, by shape alone, whose sums are added in
  * order. */
 #include "conv_paths.h"
+#include "depthwise.h"
 #include "gemm_plan.h"
 #include "sizes.h"
 
@@ -157,6 +158,7 @@ pe_status pe_conv_weight(pe_context *ctx, const pe_conv_args *args, pe_error *er
     if (args->bias || args->residual || args->activation != PE_NO_ACTIVATION)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "conv_weight: takes no bias, residual or activation");
     if (outputs_of(&q) == 0) return PE_OK;
+    if (pe_depthwise_suits(&q) && !q.accumulate) return pe_depthwise_weight(ctx, &q, (float *)q.w, err);
     if (outputs_of(&q) <= FEW_OUTPUTS && q.images > 1 && places_of(&q) > 0)
         return run_parts(ctx, &q, err);
     if (q.images == 0 || places_of(&q) == 0) { /* the empty sum */

@@ -34,7 +34,8 @@ static int all_finite(const struct pe_conv_problem *q) {
     const int64_t run = dense ? channels * taps : 1;
     for (int64_t i = 0; i < channels * taps; i += run) {
         const int64_t c = i / taps, k = i % taps;
-        const float *w = q->w + c / q->out * q->w_g + c % q->out * q->w_o + k / (q->kernel[1] * q->kernel[2]) * q->w_k[0] +
+        const float *w = q->w + c / q->out * q->w_g + c % q->out * q->w_o +
+                         k / (q->kernel[1] * q->kernel[2]) * q->w_k[0] +
                          k / q->kernel[2] % q->kernel[1] * q->w_k[1] + k % q->kernel[2] * q->w_k[2];
         uint32_t wild = 0;
         for (int64_t x = 0; x < run; x++) {
@@ -57,7 +58,8 @@ static float element(const struct pe_conv_problem *q, int64_t image, int64_t gro
     const int64_t taps = q->kernel[0] * q->kernel[1] * q->kernel[2];
     float sum = 0;
     for (int64_t i = 0; i < q->out * taps; i++) {
-        int64_t rest = i % taps, o = i / taps, inside = 1, w = group * q->w_g + o * q->w_o, y = (group * q->out + o) * q->y_c;
+        int64_t rest = i % taps, o = i / taps, inside = 1, w = group * q->w_g + o * q->w_o,
+            y = (group * q->out + o) * q->y_c;
         for (int d = PE_CONV_AXES - 1; d >= 0; d--) {
             const int64_t k = rest % q->kernel[d], moved = u[d] + q->before[d] - k * q->spacing[d];
             rest /= q->kernel[d];

@@ -52,7 +52,8 @@ static struct range inside(const struct dw_axis *x, int64_t q, int64_t cells, in
 /* Both phases of the columns at once. */
 static void load_split(pe_context *ctx, const struct dw_axis *x, const struct dw_box *box, const float *from,
                        int64_t from_row, int64_t rows, float *to) {
-    int64_t start = box->q[2] * 2 + x->shift, low = max64(-start, 0), high = min64(2 * box->cells[2], x->source - start);
+    int64_t start = box->q[2] * 2 + x->shift, low = max64(-start, 0), high = min64(2 * box->cells[2],
+            x->source - start);
     if (low >= high) return;
     float *even = to + low / 2, *odd = to + box->phase + low / 2;
     if (low % 2) {

@@ -65,7 +65,8 @@ static int64_t ceiling(int64_t a, int64_t b) { return -dw_floor(-a, b); }
 static int64_t least_of(const struct dw_axis *a, int64_t at) {
     return dw_floor(at - a->out_shift, a->step_out) * a->step_in + a->shift;
 }
-static int64_t span_of(const struct dw_axis *a) { return (a->step_out > 1 || a->step_in < a->step ? a->reach : (a->taps - 1) * a->spacing) + 1; }
+static int64_t span_of(const struct dw_axis *a) { return (a->step_out > 1 || a->step_in < a->step
+                                                          ? a->reach : (a->taps - 1) * a->spacing) + 1; }
 
 static float *slot(const struct walk *k, int64_t plane, int64_t row) {
     const struct job *j = k->job;
@@ -84,7 +85,8 @@ static void load_row(const struct walk *k, int64_t plane, int64_t u, int64_t v) 
     const int64_t first = max64(-k->first, 0), end = min64(a[2].source - k->first, k->job->width);
     if (first < end)
         t->ctx->kernels->gemm.copy(to + first * k->job->chunk, k->job->chunk,
-                                   t->source + k->image * t->source_n + u * a[0].s + v * a[1].s + (k->first + first) * a[2].s + k->c,
+                                   t->source + k->image * t->source_n + u * a[0].s + v * a[1].s +
+                                       (k->first + first) * a[2].s + k->c,
                                    a[2].s, 1, (size_t)(end - first), (size_t)k->channels);
 }
 
@@ -96,7 +98,8 @@ static const float *source_row(const struct walk *k, int64_t u, int64_t v) {
     return t->source + k->image * t->source_n + u * a[0].s + v * a[1].s;
 }
 
-/* Row i of out: its rows of source, of which those from *next on are still to be loaded (next NULL: none is), and of the
+/* Row i of out: its rows of source, of which those from *next on are still to be loaded (next NULL: none is), and of
+ * the
  * weight. */
 static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
     const struct dw_task *t = k->job->task;
@@ -127,7 +130,8 @@ static void run_phase(struct walk *k, int64_t rows, int64_t number, float *out, 
     if (places <= 0) return;
     const struct pe_depthwise_line line = {
         .x = k->x, .w = k->w, .rows = (size_t)rows, .taps = (size_t)p.taps,
-        .x_first = (q * p.advance + p.origin - k->first) * k->apart, .x_place = p.advance * k->apart, .x_tap = p.tap * k->apart,
+        .x_first = (q * p.advance + p.origin - k->first) * k->apart, .x_place = p.advance * k->apart,
+            .x_tap = p.tap * k->apart,
         .w_first = p.first * t->channels, .w_tap = p.period * t->channels,
         .y_place = a->step_out * a->t, .start = start, .start_place = k->job->chunk,
         .bias = t->bias ? t->bias + k->c : NULL,
@@ -189,12 +193,14 @@ static void body(int64_t begin, int64_t end, void *arg) {
     const struct dw_axis *a = t->axis;
     const int64_t taps = max64(a[0].taps * a[1].taps, 1), ring = max64(a[0].taps, 1) * j->ring * j->width * j->chunk;
     const int64_t share = a[0].out * j->bands * j->blocks, lists = parts(2 * taps * (int64_t)sizeof(float *), 64) * 64;
-    char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)(ring + (t->start ? j->columns * j->chunk : 0)) * sizeof(float));
+    char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)(ring + (t->start
+                                                                     ? j->columns * j->chunk : 0)) * sizeof(float));
     if (!memory) {
         __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         return;
     }
-    struct walk k = { .job = j, .x = (const float **)memory, .w = (const float **)memory + taps, .ring = (float *)(memory + lists) };
+    struct walk k = { .job = j, .x = (const float **)memory, .w = (const float **)memory + taps,
+                     .ring = (float *)(memory + lists) };
     k.start = k.ring + ring;
     for (int64_t x = begin; x < end; x++) {
         const int64_t row = x / j->blocks % j->bands * j->rows, rows = min64(j->rows, a[1].out - row);
@@ -238,7 +244,8 @@ static void find_middle(struct job *j) {
     if (a->step_out > 1 || t->start || work == 0 || work > FEW_TAPS * t->axis[1].step_in * a->step_in) return;
     const struct phase p = phase_of(a, t->backward, 0);
     const int64_t last = p.origin + (p.taps - 1) * p.tap;
-    const int64_t low = ceiling(-min64(p.origin, last), a->step_in), high = ceiling(a->source - max64(p.origin, last), a->step_in);
+    const int64_t low = ceiling(-min64(p.origin, last), a->step_in), high = ceiling(a->source - max64(p.origin, last),
+            a->step_in);
     const int64_t left = parts(max64(low, 1), 4) * 4, right = a->out - parts(max64(a->out - high, 1), 4) * 4;
     if (a->s < t->channels || left > COLUMNS || a->out - right > COLUMNS || right - left < LONG_MIDDLE) return;
     j->left = left, j->right = right;

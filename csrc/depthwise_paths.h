@@ -1,6 +1,7 @@
 /* What the files of the depthwise convolution share.
  *
- * A convolution and the gradient to its input are one thing seen twice. Both write `out` from `source`, chain over taps,
+ * A convolution and the gradient to its input are one thing seen twice. Both write `out` from `source`, chain over
+ * taps,
  * and differ along an axis in who takes steps:
  *   convolution    out place p reads x at  p step + k spacing - before        (step_in = step, step_out = 1)
  *   its gradient   x at  q step + r - before  reads y at  q - (k spacing) / step  for the taps k with
@@ -45,7 +46,8 @@ struct dw_task {
  * channels, sorted into phases, with zeros outside the source. */
 struct dw_box {
     int64_t q[PE_CONV_AXES], n[PE_CONV_AXES];    /* of each axis; the first has always one place */
-    int64_t cells[PE_CONV_AXES];                 /* depth, rows and columns of one phase; depth lists what a place reads */
+    /* depth, rows and columns of one phase; depth lists what a place reads */
+    int64_t cells[PE_CONV_AXES];
     int64_t phase, channel;                      /* floats */
 };
 

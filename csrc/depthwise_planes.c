@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define NOWHERE INT64_MIN
-#define FEW_FLOATS 4096 /* smaller planes are loaded many at a time: a vector cannot be read while its parts are on their way */
+/* smaller planes are loaded many at a time: a vector cannot be read while its parts are on their way */
+#define FEW_FLOATS 4096
 #define SLACK 16 /* floats that whole vectors may read or write too much */
 static const double TAP_NS = 0.06, ELEMENT_NS = 0.6, RANGE_NS = 20000;
 
@@ -92,7 +93,8 @@ static void set_block(struct bench *b, int64_t number) {
     b->box = dw_box_at(t->axis, q, j->n, planes);
     const int64_t lanes = t->ctx->kernels->vector_floats, width = b->box.n[2];
     const int window = t->axis[1].step == 1 && t->axis[2].step == 1 && t->axis[1].spacing == 1 && planes == 1;
-    b->side = window && t->axis[1].taps == t->axis[2].taps && (t->axis[1].taps == 3 || t->axis[1].taps == 5) ? t->axis[1].taps : 0;
+    b->side = window && t->axis[1].taps == t->axis[2].taps && (t->axis[1].taps == 3 || t->axis[1].taps == 5)
+        ? t->axis[1].taps : 0;
     b->merged = b->box.n[1] > 1 && (!b->side || b->box.n[1] < 4) && b->box.cells[2] + 2 < parts(width, lanes) * lanes;
     b->pitch = b->merged ? b->box.cells[2] : width;
     b->out = b->box.n[1] * b->pitch;
@@ -116,7 +118,8 @@ static void load_source(struct bench *b, int64_t image, int64_t c, int64_t chann
         if (b->deep[p] == NOWHERE) continue;
         for (int64_t i = 0, some; i < channels; i += some) {
             some = t->repeat == 1 && b->job->turned ? channels : 1;
-            const float *from = t->source + image * t->source_n + (c + i) / t->repeat * t->sum * t->source_c + b->deep[p];
+            const float *from = t->source + image * t->source_n + (c + i) / t->repeat * t->sum * t->source_c +
+                                b->deep[p];
             dw_box_load(t->ctx, t->axis, &b->box, from, t->sum * t->source_c, some,
                         b->cells + i * b->box.channel + p * plane);
         }
@@ -131,7 +134,8 @@ static void look_ahead(const struct bench *b, int64_t channel, struct pe_depthwi
     const int64_t rows = b->box.n[1] * y->step_in, row = max64(b->box.q[1] * y->step_in + y->shift, 0);
     if (b->job->turned || x->s != 1 || y->s != x->source || t->repeat != 1) return;
     plane->ahead = b->loaded + (channel + b->job->abreast) * t->source_c + row * y->s;
-    plane->ahead_lines = (size_t)parts(rows * y->s, parts(b->box.n[1], 4) * parts(b->box.n[2], t->ctx->kernels->vector_floats) * 16);
+    plane->ahead_lines = (size_t)parts(rows * y->s, parts(b->box.n[1], 4) * parts(b->box.n[2],
+            t->ctx->kernels->vector_floats) * 16);
     plane->y_ahead = t->out_c;
 }
 
@@ -195,7 +199,8 @@ static void write_columns(struct bench *b, float *to, int64_t to_c, int64_t chan
             kernels->copy(y, to_c, from + first, apart, 1, (size_t)channels, (size_t)(end - first));
         } else {
             for (int64_t c = 0; c < channels; c++)
-                for (int64_t i = first; i < end; i++) y[(i - first) * x->step_out * x->t + c * to_c] = from[c * apart + i];
+                for (int64_t i = first; i < end; i++)
+                    y[(i - first) * x->step_out * x->t + c * to_c] = from[c * apart + i];
         }
     }
 }
@@ -240,7 +245,8 @@ static void run_made(struct bench *b, int64_t image, int64_t c, int64_t channels
                           t->start ? b->start + i * apart : NULL);
             activate(t, made, b->pitch, 1, (b->box.n[1] - 1) * b->pitch + b->box.n[2]);
             if (t->residual)
-                t->ctx->kernels->gemm.add(made, b->pitch, t->residual + image * t->out_n + (c + i) * t->out_c + corner(b),
+                t->ctx->kernels->gemm.add(made, b->pitch,
+                                          t->residual + image * t->out_n + (c + i) * t->out_c + corner(b),
                                           y->t, x->t, (size_t)b->box.n[1], (size_t)b->box.n[2]);
         }
         const int64_t some = b->job->turned ? channels : 1; /* what lies along the rows is written plane by plane */
@@ -294,7 +300,8 @@ static void body(int64_t begin, int64_t end, void *arg) {
     const int64_t share = t->images * j->lots;
     for (int64_t i = begin; i < end; i++) {
         if (i / share != b.number) set_block(&b, i / share);
-        int64_t image = i % share / j->lots, c = i % j->lots * j->abreast, channels = min64(j->abreast, t->channels - c);
+        int64_t image = i % share / j->lots, c = i % j->lots * j->abreast, channels = min64(j->abreast,
+                t->channels - c);
         load_source(&b, image, c, channels);
         if (phases(t) == 1 && t->axis[2].t == 1 && !t->start && !b.merged && !j->turned)
             for (int64_t k = 0; k < channels; k++) run_direct(&b, image, c, k);
@@ -319,7 +326,8 @@ static void cut_blocks(struct job *j) {
     j->out_floats = a[2].step_out * (j->n[2] + a[2].reach) * j->n[1];
     j->blocks[0] = a[0].out, j->blocks[1] = parts(a[1].count, j->n[1]), j->blocks[2] = parts(a[2].count, j->n[2]);
     j->turned = a[2].s != 1 || a[2].t != 1;
-    j->abreast = min64(t->channels, j->turned ? PE_DW_ABREAST : max64(min64(FEW_FLOATS / (j->box_floats + 1), PE_DW_ABREAST), 1));
+    j->abreast = min64(t->channels, j->turned ? PE_DW_ABREAST : max64(min64(FEW_FLOATS / (j->box_floats + 1),
+                                                                            PE_DW_ABREAST), 1));
     j->lots = parts(t->channels, j->abreast);
 }
 

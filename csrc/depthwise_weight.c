@@ -1,5 +1,7 @@
-/* The gradient to the weight: a block of x, sorted into phases, against the block of the gradient to y that lies over it
- * with zeros between its rows. Each tap is a dot product of two runs of memory. Blocks are cut by shape alone, and their
+/* The gradient to the weight: a block of x, sorted into phases, against the block of the gradient to y that lies
+ * over it
+ * with zeros between its rows. Each tap is a dot product of two runs of memory. Blocks are cut by shape alone, and
+ * their
  * sums are added in double in a fixed order, so that neither layout nor threads decide about the result. */
 #include "depthwise_paths.h"
 
@@ -35,7 +37,8 @@ struct bench {
 static void set_block(struct bench *b, int64_t number) {
     const struct job *j = b->job;
     const struct dw_axis *a = j->axis;
-    const int64_t q[PE_CONV_AXES] = { 0, number / j->blocks[2] % j->blocks[1] * j->n[1], number % j->blocks[2] * j->n[2] };
+    const int64_t q[PE_CONV_AXES] = { 0, number / j->blocks[2] % j->blocks[1] * j->n[1],
+                                     number % j->blocks[2] * j->n[2] };
     b->number = number, b->z = number / (j->blocks[1] * j->blocks[2]);
     b->box = dw_box_at(a, q, j->n, a[0].taps);
     b->over = parts((b->box.n[1] - 1) * b->box.cells[2] + b->box.n[2], LANES) * LANES;
@@ -66,7 +69,8 @@ static void load(struct bench *b, int64_t image, int64_t c, int64_t channels) {
                 for (int64_t k = 0; k < some; k++) memset(to + k * b->box.channel, 0, (size_t)plane * sizeof *to);
         }
     }
-    const float *g = q->y + image * q->y_n + c * q->y_c + b->z * q->y_s[0] + b->box.q[1] * q->y_s[1] + b->box.q[2] * q->y_s[2];
+    const float *g = q->y + image * q->y_n + c * q->y_c + b->z * q->y_s[0] + b->box.q[1] * q->y_s[1] +
+                     b->box.q[2] * q->y_s[2];
     for (int64_t i = 0; !j->turned && i < channels; i++)
         kernels->copy(b->g + i * b->over, pitch, g + i * q->y_c, q->y_s[1], q->y_s[2], (size_t)b->box.n[1],
                       (size_t)b->box.n[2]);
@@ -125,7 +129,8 @@ static void write_channels(int64_t begin, int64_t end, void *arg) {
     for (int64_t c = begin; c < end; c++) {
         float *dw = j->dw + c / q->out * q->w_g + c % q->out * q->w_o;
         for (int64_t t = 0; t < j->taps; t++) {
-            const int64_t tap[] = { t / (q->kernel[1] * q->kernel[2]), t / q->kernel[2] % q->kernel[1], t % q->kernel[2] };
+            const int64_t tap[] = { t / (q->kernel[1] * q->kernel[2]), t / q->kernel[2] % q->kernel[1],
+                                   t % q->kernel[2] };
             double sum = 0;
             for (int64_t p = 0; p < j->parts; p++) sum += j->sums[(p * j->channels + c) * j->taps + t];
             if (!isfinite((float)sum)) sum = element(j, c, tap);
@@ -148,7 +153,8 @@ static void cut_blocks(struct job *j) {
     j->steps = q->images * j->blocks[0] * j->blocks[1] * j->blocks[2];
     j->parts = max64(min64(j->steps, parts(MOST_ITEMS, j->channels)), 1);
     j->turned = q->x_s[2] != 1 || q->y_s[2] != 1;
-    j->abreast = min64(j->channels, j->turned ? PE_DW_ABREAST : max64(min64(FEW_FLOATS / j->box_floats, PE_DW_ABREAST), 1));
+    j->abreast = min64(j->channels, j->turned ? PE_DW_ABREAST : max64(min64(FEW_FLOATS / j->box_floats,
+                                                                            PE_DW_ABREAST), 1));
     j->lots = parts(j->channels, j->abreast);
 }
 
@@ -163,10 +169,12 @@ pe_status pe_depthwise_weight(pe_context *ctx, const struct pe_conv_problem *q, 
     if (!j.sums) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %zu bytes of sums", bytes);
     memset(j.sums, 0, bytes);
     const int64_t items = j.lots * j.parts;
-    const double ns = (double)(j.abreast * j.n[1] * j.n[2] * j.steps / j.parts) * ((double)j.taps * TAP_NS + ELEMENT_NS);
+    const double ns = (double)(j.abreast * j.n[1] * j.n[2] * j.steps / j.parts) *
+                      ((double)j.taps * TAP_NS + ELEMENT_NS);
     const int64_t grain = max64(min64((int64_t)(RANGE_NS / (ns + 1)), items / 8), 1);
     pe_parallel_for(ctx, items, grain, pe_threads_for(ctx, ns * (double)items), body, &j);
-    if (!j.failed) pe_parallel_for(ctx, j.channels, 16, pe_threads_for(ctx, (double)(j.channels * j.taps)), write_channels, &j);
+    if (!j.failed) pe_parallel_for(ctx, j.channels, 16, pe_threads_for(ctx, (double)(j.channels * j.taps)),
+                                   write_channels, &j);
     pe_free(ctx, j.sums);
     return j.failed ? pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for blocks of the image") : PE_OK;
 }

@@ -149,6 +149,7 @@ ACCUMULATING = {
     "softmax.inc": "the sum of g y in the backward pass",
     "norm.inc": "the variance of a row, and the sums of its backward pass",
     "optim.def": "the optimizer's own formula",
+    "depthwise.inc": "a channel that meets one channel: a chain over the taps alone, with no second operand to share",
 }
 
 

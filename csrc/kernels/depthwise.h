@@ -1,6 +1,7 @@
 /* Depthwise convolution: one channel meets one channel, so that lanes are channels (`line`) or places of a
  * plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same bits in
- * both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its caller points
+ * both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its caller
+ * points
  * at zeros. Results are written in overlapping vectors, so y overlaps none of what is read. */
 #ifndef PE_KERNELS_DEPTHWISE_H
 #define PE_KERNELS_DEPTHWISE_H
@@ -29,7 +30,8 @@ struct pe_depthwise_plane {
 };
 
 struct pe_depthwise_kernels {
-    /* y[i y_place + c] = bias[c] + sum over (r, k) of x[r][x_first + i x_place + k x_tap + c] w[r][w_first + k w_tap + c] */
+    /* y[i y_place + c] = bias[c] + sum over (r, k) of x[r][x_first + i x_place + k x_tap + c] w[r][w_first + k w_tap
+     * + c] */
     void (*line)(const struct pe_depthwise_line *, float *y, size_t places, size_t channels);
     /* y[i y_row + j] = bias + sum over t of x[offset[t] + i x_row + j] w[t]; reads whole vectors of x */
     void (*plane)(const struct pe_depthwise_plane *, const float *x, float *y);

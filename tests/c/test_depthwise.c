@@ -151,7 +151,8 @@ static void check_forward(const struct sample *s, const struct array *y) {
         double sum = q->accumulate ? *at(&s->start, n, c, i, j, k) : 0, room = fabs(sum);
         EACH_TAP(q, t) {
             int in = meets(q, p, t, u);
-            double term = (in ? (double)*at(&s->x, n, c / q->out, u[0], u[1], u[2]) : 0.0) * *at(&s->w, c, 0, t[0], t[1], t[2]);
+            double term = (in ? (double)*at(&s->x, n, c / q->out, u[0], u[1], u[2]) : 0.0) * *at(&s->w, c, 0, t[0],
+                    t[1], t[2]);
             sum += term, room += fabs(term);
         }
         if (q->bias) sum += q->bias[c], room += fabs(q->bias[c]);
@@ -173,7 +174,8 @@ static void check_backward(const struct sample *s, const struct array *dx, const
         EACH_TAP(q, t) {
             int64_t to_w = images + c * taps + (t[0] * q->kernel[1] + t[1]) * q->kernel[2] + t[2];
             int in = meets(q, p, t, u);
-            double x = in ? (double)*at(&s->x, n, c / q->out, u[0], u[1], u[2]) : 0.0, w = *at(&s->w, c, 0, t[0], t[1], t[2]);
+            double x = in ? (double)*at(&s->x, n, c / q->out, u[0], u[1], u[2]) : 0.0, w = *at(&s->w, c, 0, t[0],
+                    t[1], t[2]);
             sum[to_w] += g * x, room[to_w] += fabs(g * x);
             if (!in) continue;
             int64_t to_x = (n * q->groups + c / q->out) * space + (u[0] * q->size[1] + u[1]) * q->size[2] + u[2];
@@ -202,8 +204,10 @@ static struct results run_as(struct sample *s, enum order order, int threads) {
     struct pe_conv_problem *q = &s->q;
     const int64_t channels = q->groups * q->out;
     struct sample own = *s;
-    struct array x = make_array(q->images, q->groups, q->size, order), g = make_array(q->images, channels, q->places, order);
-    struct results r = { make_array(q->images, channels, q->places, order), make_array(q->images, q->groups, q->size, order),
+    struct array x = make_array(q->images, q->groups, q->size, order), g = make_array(q->images, channels, q->places,
+            order);
+    struct results r = { make_array(q->images, channels, q->places, order), make_array(q->images, q->groups, q->size,
+            order),
                          make_array(channels, 1, q->kernel, FIRST) };
     struct array residual = make_array(q->images, channels, q->places, order);
     /* strides are shared: odd orders draw their signs */
@@ -260,7 +264,8 @@ static void check_sample(struct sample *s) {
     drop_results(&first, 1);
     if (checks_failed != before && checks_failed < 200)
         for (int d = 0; d < 3; d++)
-            fprintf(stderr, "  n %d g %d o %d: size %d kernel %d step %d spacing %d before %d places %d\n", (int)s->q.images,
+            fprintf(stderr, "  n %d g %d o %d: size %d kernel %d step %d spacing %d before %d places %d\n",
+                    (int)s->q.images,
                     (int)s->q.groups, (int)s->q.out, (int)s->q.size[d], (int)s->q.kernel[d], (int)s->q.step[d],
                     (int)s->q.spacing[d], (int)s->q.before[d], (int)s->q.places[d]);
 }

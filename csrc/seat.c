@@ -70,15 +70,13 @@ static void go_home(struct pe_seat *seat) {
 
 /* Who sends it away at this very moment says `away` after: the next move, or the next sleep, undoes that. */
 static void move_to(struct pe_seat *seat, int place) {
+    if (!atomic_load(&seat->thread)) /* whatever a new worker does first, others can find it from then on */
+        atomic_store(&seat->thread, (int)syscall(SYS_gettid));
     atomic_store(&seat->place, place);
     go_home(seat);
 }
 
-void pe_seat_wake(struct pe_seat *seat) {
-    if (!atomic_load(&seat->thread))
-        atomic_store(&seat->thread, (int)syscall(SYS_gettid));
-    move_to(seat, PE_SEAT_BUSY);
-}
+void pe_seat_wake(struct pe_seat *seat) { move_to(seat, PE_SEAT_BUSY); }
 
 void pe_seat_spin(struct pe_seat *seat) {
     int processor = sched_getcpu();

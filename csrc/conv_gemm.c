@@ -103,10 +103,8 @@ pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *q, c
         return run_pointwise(ctx, q, panels, places, x_s, y_s, err);
     float *own = NULL;
     if (!panels) {
-        size_t bytes = (size_t)(q->groups * pe_conv_panel_floats(ctx, q)) * sizeof *own;
-        panels = own = pe_alloc(ctx, bytes ? bytes : 1);
-        if (!own) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %zu bytes of weights", bytes);
-        pe_conv_pack_panels(ctx, q, own);
+        panels = own = pe_conv_make_panels(ctx, q, err);
+        if (!own) return PE_ERR_MEMORY;
     }
     pe_status status = pe_conv_wants_channels_last(q) ? run_copied(ctx, q, panels, err)
                                                       : run_windows(ctx, q, panels, err);

@@ -70,7 +70,7 @@ pe_status pe_conv_input(pe_context *ctx, const pe_conv_args *args, pe_error *err
             rest /= phases[d];
         }
         const struct pe_conv_problem t = reversed(&q, first);
-        status = pe_conv_by_product(ctx, &t, NULL, err);
+        status = pe_conv_run(ctx, &t, NULL, err);
     }
     return status;
 }

@@ -81,3 +81,11 @@ void pe_conv_pack_panels(pe_context *ctx, const struct pe_conv_problem *q, float
     pe_parallel_for(ctx, q->groups * w.panels, 1,
                     pe_threads_for(ctx, 0.3 * (double)q->groups * (double)w.group_floats), body, &w);
 }
+
+float *pe_conv_make_panels(pe_context *ctx, const struct pe_conv_problem *q, pe_error *err) {
+    size_t bytes = (size_t)(q->groups * pe_conv_panel_floats(ctx, q)) * sizeof(float);
+    float *panels = pe_alloc(ctx, bytes ? bytes : 1);
+    if (panels) pe_conv_pack_panels(ctx, q, panels);
+    else pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %zu bytes of weights", bytes);
+    return panels;
+}

@@ -1,5 +1,5 @@
-/* Packed weights of convolutions: a head that tells what the pack is, then the weight as one way of convolving
- * reads it. */
+/* Packed weights of convolutions: a head that tells what the pack is, then the panels that all ways of
+ * convolving read. */
 #include "conv_paths.h"
 #include "depthwise.h"
 
@@ -10,29 +10,29 @@
 struct head {
     uint64_t magic;
     int64_t groups, in, out, kernel[PE_CONV_AXES];
-    int32_t lanes, way;
+    int64_t lanes;
 };
 #define HEAD_BYTES 64 /* keeps what follows on cache lines */
 _Static_assert(sizeof(struct head) <= HEAD_BYTES, "the weight follows the head");
 
-static struct head head_for(pe_context *ctx, const struct pe_conv_problem *q, enum pe_conv_way way) {
+static struct head head_for(pe_context *ctx, const struct pe_conv_problem *q) {
     return (struct head){ .magic = PACK_MAGIC, .groups = q->groups, .in = q->in, .out = q->out,
                           .kernel = { q->kernel[0], q->kernel[1], q->kernel[2] },
-                          .lanes = ctx->kernels->vector_floats, .way = way };
+                          .lanes = ctx->kernels->vector_floats };
 }
 
-pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *q, enum pe_conv_way way, const void *packed,
+pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *q, const void *packed,
                             const float **weight, pe_error *err) {
     const struct head *head = packed;
     *weight = NULL;
     if (!packed) return PE_OK;
     struct head mine = { 0 };
-    if ((uintptr_t)packed % 64 == 0 && head->magic == PACK_MAGIC) mine = head_for(ctx, q, head->way);
+    if ((uintptr_t)packed % 64 == 0 && head->magic == PACK_MAGIC) mine = head_for(ctx, q);
     if (!mine.magic || memcmp(head, &mine, sizeof mine) != 0)
         return pe_fail(err, PE_ERR_ARGUMENT, -1,
                        "conv: packed is no weight of this shape that pe_conv_pack made at the level %s",
                        ctx->kernels->isa);
-    if (head->way == (int32_t)way) *weight = (const float *)(const void *)((const char *)packed + HEAD_BYTES);
+    *weight = (const float *)(const void *)((const char *)packed + HEAD_BYTES);
     return PE_OK;
 }
 
@@ -53,7 +53,7 @@ pe_status pe_conv_pack(pe_context *ctx, const pe_conv_args *args, void *packed, 
     if (status) return status;
     if (!packed || (uintptr_t)packed % 64)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "conv_pack: packed must be memory on a boundary of 64");
-    *(struct head *)packed = head_for(ctx, &q, pe_conv_choose(&q));
+    *(struct head *)packed = head_for(ctx, &q);
     pe_conv_pack_panels(ctx, &q, (float *)(void *)((char *)packed + HEAD_BYTES));
     return PE_OK;
 }

@@ -15,15 +15,16 @@ int pe_conv_is_pointwise(const struct pe_conv_problem *problem, int64_t *places,
 /* conv_pack.c: the weight as panels of the product, group after group, one row of a panel for each (tap, channel). */
 int64_t pe_conv_panel_floats(pe_context *ctx, const struct pe_conv_problem *problem); /* of one group */
 void pe_conv_pack_panels(pe_context *ctx, const struct pe_conv_problem *problem, float *to);
+float *pe_conv_make_panels(pe_context *ctx, const struct pe_conv_problem *problem, pe_error *err); /* for pe_free */
 
+/* conv_packed.c: the panels inside a caller's pack of this problem; *weight is NULL when there is no pack. */
+pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *problem, const void *packed,
+                            const float **weight, pe_error *err);
 
-/* conv_packed.c: the weight inside a caller's pack, where that is one of this problem and way; else *weight is NULL. */
-enum pe_conv_way { PE_CONV_BY_PRODUCT };
-pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *problem, enum pe_conv_way way,
-                            const void *packed, const float **weight, pe_error *err);
-
-/* conv.c: by the shape of one sample alone. */
+/* conv.c: by the shape of one sample alone. Both ways read the same panels, which may be NULL. */
+enum pe_conv_way { PE_CONV_BY_PRODUCT, PE_CONV_BY_WINOGRAD };
 enum pe_conv_way pe_conv_choose(const struct pe_conv_problem *problem);
+pe_status pe_conv_run(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels, pe_error *err);
 
 /* conv_gemm.c: one product of the windows and the weight, which `panels` holds already or NULL. */
 pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels,

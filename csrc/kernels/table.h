@@ -15,6 +15,7 @@
 #include "random.h"
 #include "reduce.h"
 #include "softmax.h"
+#include "winograd.h"
 
 struct pe_kernels {
     const char *isa;
@@ -31,6 +32,7 @@ struct pe_kernels {
     struct pe_random_kernels random;
     struct pe_optim_kernels optim;
     struct pe_depthwise_kernels depthwise;
+    struct pe_winograd_kernels winograd;
 };
 
 #endif

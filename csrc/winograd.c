@@ -1,0 +1,91 @@
+/* pe_winograd: what suits it, and how the tiles are cut into tasks. */
+#include "winograd.h"
+#include "conv_paths.h"
+#include "kernels/winograd.h"
+#include "sizes.h"
+#include "winograd_plan.h"
+
+#define FEWEST_CHANNELS 32
+#define GAIN 2              /* so many times fewer multiplications, edges that are cut off included */
+#define FEWEST_TILES 4
+#define BLOCK_FLOATS (INT64_C(8) << 16) /* of the transformed input of a block */
+#define GROUP_FLOATS 16384  /* of results that are turned together */
+static const double FMA_NS = 0.26;      /* of a vector, transforms included */
+
+static int64_t tiles_along(const struct pe_conv_problem *q, int d) { return parts(q->places[d], PE_WINOGRAD_PLACES); }
+
+int pe_winograd_suits(const struct pe_conv_problem *q) {
+    if (q->groups != 1 || q->in < FEWEST_CHANNELS || q->out < FEWEST_CHANNELS) return 0;
+    for (int d = 0; d < PE_CONV_AXES; d++)
+        if (q->kernel[d] != (d ? 3 : 1) || q->step[d] != 1 || q->spacing[d] != 1) return 0;
+    if (q->size[0] != 1 || q->places[0] != 1 || q->before[0] != 0) return 0;
+    int64_t tiles = tiles_along(q, 1) * tiles_along(q, 2);
+    return tiles >= FEWEST_TILES && 9 * q->places[1] * q->places[2] >= GAIN * PE_WINOGRAD_POSITIONS * tiles;
+}
+
+/* Rows of tiles as far as a block's V has room, several images where there is more. */
+static void cut_blocks(struct pe_winograd_run *r) {
+    const struct pe_conv_problem *q = r->q;
+    int64_t most = max64(min64(BLOCK_FLOATS / (PE_WINOGRAD_POSITIONS * q->in), 64), 6);
+    r->down = tiles_along(q, 1), r->across = tiles_along(q, 2);
+    r->blocks_across = parts(r->across, most);
+    r->block_across = parts(r->across, r->blocks_across);
+    r->blocks_down = parts(r->down, max64(most / r->block_across, 1));
+    r->block_down = parts(r->down, r->blocks_down);
+    r->block_images = r->blocks_down * r->blocks_across > 1 ? 1 : max64(most / (r->down * r->across), 1);
+    r->block_images = min64(r->block_images, q->images);
+    r->tiles = r->block_images * r->block_down * r->block_across;
+}
+
+static void plan(struct pe_winograd_run *r, int threads) {
+    const struct pe_conv_problem *q = r->q;
+    r->nr = min64(r->kernels->gemm.vectors, parts(q->out, r->lanes)) * r->lanes;
+    r->panel_count = parts(q->out, r->nr);
+    r->depth = parts(parts(q->in, parts(q->in, PE_WINOGRAD_DEPTH)), r->lanes) * r->lanes;
+    cut_blocks(r);
+    int64_t blocks = parts(q->images, r->block_images) * r->blocks_down * r->blocks_across;
+    r->cuts = blocks >= 2 * threads ? 1 : min64(r->panel_count, parts(2 * threads, blocks));
+    if (threads == 1) r->cuts = 1;
+    r->tasks = blocks * r->cuts;
+    r->group_down = r->group_across = 1;
+    if (q->y_c == 1) return; /* tile by tile, in L1 */
+    r->group_across = r->block_across;
+    int64_t row = PE_WINOGRAD_PLACES * PE_WINOGRAD_PLACES * r->block_across * r->nr;
+    r->group_down = max64(min64(GROUP_FLOATS / row, r->block_down), 1);
+}
+
+static void body(int64_t begin, int64_t end, void *arg) {
+    struct pe_winograd_run *r = arg;
+    float *memory = pe_alloc(r->ctx, pe_winograd_task_floats(r) * sizeof *memory);
+    if (!memory) {
+        __atomic_store_n(&r->failed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    pe_winograd_run_tasks(r, begin, end, memory);
+    pe_free(r->ctx, memory);
+}
+
+static pe_status run(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_error *err) {
+    struct pe_winograd_run r = { .ctx = ctx, .kernels = ctx->kernels, .q = q, .panels = panels,
+                                 .lanes = ctx->kernels->vector_floats };
+    if (q->activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[q->activation];
+    double tiles = (double)q->images * (double)tiles_along(q, 1) * (double)tiles_along(q, 2);
+    double fmas = PE_WINOGRAD_POSITIONS * tiles * (double)q->in * (double)q->out;
+    int threads = pe_threads_for(ctx, fmas * FMA_NS / (double)r.lanes);
+    plan(&r, threads);
+    pe_parallel_for(ctx, r.tasks, max64(r.tasks / (8 * threads), 1), threads, body, &r);
+    if (r.failed)
+        return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %zu bytes of tiles",
+                       pe_winograd_task_floats(&r) * sizeof(float));
+    return PE_OK;
+}
+
+pe_status pe_winograd(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_error *err) {
+    float *own = NULL;
+    if (q->images == 0) return PE_OK;
+    if (!panels) panels = own = pe_conv_make_panels(ctx, q, err);
+    if (!panels) return PE_ERR_MEMORY;
+    pe_status status = run(ctx, q, panels, err);
+    if (own) pe_free(ctx, own);
+    return status;
+}

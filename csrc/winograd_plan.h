@@ -1,0 +1,32 @@
+/* What winograd.c plans and winograd_task.c runs. */
+#ifndef PE_WINOGRAD_PLAN_H
+#define PE_WINOGRAD_PLAN_H
+
+#include "conv.h"
+
+/* Blocks are rectangles of tiles of one image, or several images where one has few tiles. A task is a block against
+ * some panels of output channels. */
+struct pe_winograd_run {
+    pe_context *ctx;
+    const struct pe_kernels *kernels;
+    const struct pe_conv_problem *q;
+    const float *panels;        /* by pe_conv_pack_panels */
+    pe_loop *activation;        /* or NULL */
+    int64_t lanes, nr;          /* nr: columns of a panel */
+    int64_t depth;              /* channels at a time, of V and of the weights */
+    int64_t down, across;       /* tiles of an image */
+    int64_t block_down, block_across, block_images;
+    int64_t blocks_down, blocks_across;
+    int64_t tiles;              /* of a block, at most */
+    int64_t panel_count, cuts, tasks;
+    int64_t group_down, group_across; /* tiles whose results are finished and written together */
+    int failed;
+};
+
+/* Floats of memory that a task needs for itself. */
+size_t pe_winograd_task_floats(const struct pe_winograd_run *);
+
+/* Tasks [begin, end) in this memory. */
+void pe_winograd_run_tasks(const struct pe_winograd_run *, int64_t begin, int64_t end, float *memory);
+
+#endif

@@ -6,7 +6,7 @@
  *                            + bias[g out + o]) + residual[n, g out + o, p]
  *
  * where x is 0 outside its sizes. The chain over (k, i) runs in this order: the taps k with the last axis fastest, the
- * channels i inside. */
+ * channels i inside; winograd.h says how it is where that way is taken. */
 #ifndef PE_CONV_H
 #define PE_CONV_H
 

@@ -219,9 +219,11 @@ PE_API pe_status pe_pack(pe_context *, const pe_pack_args *, pe_error *);
 /* x (N, groups I, space), w (groups O, I, kernel), y (N, groups O, places), one to three axes of space, any strides;
  *   y[n,o,p] = act( chain over taps k, the last axis fastest, and channels i inside, of
  *                   fma(x[n, i, p step + k spacing - before], w[o,i,k], .) + bias[o] ) + residual[n,o,p]
- * with x 0 outside. Chains start at +0, at the result's elements when accumulate is set. What lies behind the
- * last window, and how much of it is padding, follows from the sizes. bias is dense, one float a channel of the result;
- * residual has the result's shape and strides; both may be NULL. The result overlaps nothing. float32.
+ * with x 0 outside. Convolutions of 3 x 3 taps, one apart and in one group, go by Winograd's F(4x4, 3x3) where that is
+ * faster for a sample of that shape: the sums then are within winograd.h's bound in place of the chain's. Chains start
+ * at +0, at the result's elements when accumulate is set. What lies behind the last window, and how much of it is
+ * padding, follows from the sizes. bias is dense, one float a channel of the result; residual has the result's shape
+ * and strides; both may be NULL. The result overlaps nothing. float32.
  * pe_conv writes y. pe_conv_input writes x, the sum over all windows that meet an element of y w (the gradient by x;
  * a transposed convolution). pe_conv_weight writes w, the sum over images and places of x y (the gradient by w).
  * packed: w laid out by pe_conv_pack, or NULL; for pe_conv alone, which reads w where another way suits it. */

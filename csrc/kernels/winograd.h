@@ -16,7 +16,8 @@ struct pe_winograd_kernels {
      * at x + r * x_row + c * x_column; where r or c is outside low .. high (rows, then columns) it is 0, not read. */
     void (*input)(float *v, ptrdiff_t v_apart, const float *x, ptrdiff_t x_row, ptrdiff_t x_column, const int low[2],
                   const int high[2], size_t channels);
-    /* u[position * u_apart + i] = (G w G^T)[position], i < n, a multiple of VL; tap (r, c) at w + (3 r + c) * w_apart */
+    /* u[position * u_apart + i] = (G w G^T)[position], i < n, a multiple of VL; tap (r, c) lies at
+     * w + (3 r + c) * w_apart */
     void (*weight)(float *u, ptrdiff_t u_apart, const float *w, ptrdiff_t w_apart, size_t n);
     /* y[r * y_row + c * y_column + i] = (A^T m A)[r, c] + bias[i], r < rows <= 4, c < columns <= 4, i < channels;
      * position p at m + p * m_apart, which is filled up to whole vectors; bias may be NULL: 0 */

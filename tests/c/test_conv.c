@@ -1,6 +1,8 @@
-/* Convolutions and their gradients against their definition in float64, within (terms) eps sum |x||w|: any
+/* Convolutions and their gradients against their definition in float64, within (terms) eps sum |x||w| or, where
+ * Winograd takes them, within the bound of winograd.h: any
  * layout, step, spacing, border and groups; the same bits in every layout, for any threads and any batch; and what
  * they refuse. */
+#include "../../csrc/winograd.h"
 #include "guarded.h"
 
 static pe_context *ctx;
@@ -128,13 +130,37 @@ static int guards_hold(const struct image *m, const float *before) {
            memcmp(m->data + m->floats + 16, before + m->floats + 16, 16 * sizeof(float)) == 0;
 }
 
+/* Whether the result is made by Winograd: the gradient to x is a convolution of y. */
+static int is_winograd(enum which which, const struct shape *s) {
+    struct pe_conv_problem q = { .groups = s->groups, .in = s->in, .out = s->out, .size = { 1, 1, 1 },
+                                 .kernel = { 1, 1, 1 }, .step = { 1, 1, 1 }, .spacing = { 1, 1, 1 },
+                                 .places = { 1, 1, 1 } };
+    if (which == INPUT) q.in = s->out, q.out = s->in;
+    for (int i = 0; i < s->space; i++) {
+        int d = 3 - s->space + i;
+        q.size[d] = which == INPUT ? s->places[i] : s->size[i];
+        q.places[d] = which == INPUT ? s->size[i] : s->places[i];
+        q.kernel[d] = s->kernel[i], q.step[d] = s->step[i], q.spacing[d] = s->spacing[i];
+        q.before[d] = which == INPUT ? s->kernel[i] - 1 - s->before[i] : s->before[i];
+    }
+    return which != WEIGHT && pe_winograd_suits(&q);
+}
+
+/* How far the sum x of image a, channel c, may be from the definition, where n of them are one channel. */
+static double most_error(const struct trial *t, const struct shape *s, int64_t x, int64_t n, double size) {
+    int64_t terms = volume(s->kernel, s->space) * (t->which == INPUT ? s->out : s->in);
+    if (t->which == WEIGHT) terms = s->images * volume(s->places, s->space);
+    if (!is_winograd(t->which, s)) return (double)(terms + 4) * 1.2e-7 * size + 1e-30;
+    double most = 0;
+    for (int64_t i = x / n * n; i < x / n * n + n; i++) most = fmax(most, t->sums.magnitude[i]);
+    return PE_WINOGRAD_ERROR(t->which == INPUT ? s->out : s->in) * ldexp(most, -24) + 4 * 1.2e-7 * size + 1e-30;
+}
+
 /* act(sum + bias) + residual of every element of the result; the result before is `before` */
 static void check_result(struct trial *t, const struct shape *s, const struct image *result, const float *before,
                          const pe_conv_args *args) {
     const pe_tensor *r = &result->t;
     int64_t inner = volume(r->shape + 2, r->ndim - 2), far = 0;
-    int64_t terms = volume(s->kernel, s->space) * (t->which == INPUT ? s->out : s->in);
-    if (t->which == WEIGHT) terms = s->images * volume(s->places, s->space);
     for (int64_t a = 0; a < r->shape[0]; a++)
         for (int64_t c = 0; c < r->shape[1]; c++)
             for (int64_t i = 0; i < inner; i++) {
@@ -152,7 +178,7 @@ static void check_result(struct trial *t, const struct shape *s, const struct im
                     double more = *(float *)((char *)args->residual->data + ((char *)got - (char *)r->data));
                     sum += more, size += fabs(more);
                 }
-                if (!(fabs(*got - sum) <= (double)(terms + 4) * 1.2e-7 * size + 1e-30)) far++;
+                if (!(fabs(*got - sum) <= most_error(t, s, x, inner, size))) far++;
             }
     CHECK(far == 0);
     if (far)
@@ -177,6 +203,21 @@ static struct shape any_shape(void) {
     return s;
 }
 
+static struct shape any_winograd_shape(enum which which) {
+    struct shape s;
+    do {
+        s = (struct shape){ .images = 1 + draw(3), .groups = 1, .in = 32 + draw(39), .out = 32 + draw(39),
+                            .size = { 1 }, .kernel = { 1 }, .places = { 1 }, .space = 2 + (int)draw(2) };
+        for (int d = 0; d < s.space; d++) {
+            s.step[d] = s.spacing[d] = 1;
+            if (s.space == 3 && d == 0) continue;
+            s.size[d] = 4 + draw(17), s.kernel[d] = 3, s.before[d] = draw(3);
+            s.places[d] = s.size[d] + 2 * s.before[d] - 2 - (draw(4) == 0);
+        }
+    } while (!is_winograd(which, &s));
+    return s;
+}
+
 static pe_conv_args args_for(const struct shape *s, const struct image *x, const struct image *w,
                              const struct image *y) {
     pe_conv_args args = { .x = &x->t, .w = &w->t, .y = &y->t, .groups = s->groups, .activation = PE_NO_ACTIVATION };
@@ -191,12 +232,17 @@ static float *copy_of(const struct image *m) {
     return copy;
 }
 
-static void one_trial(enum which which) {
-    const struct shape s = any_shape();
+/* Sums of one sign only grow: the worst that a chain meets. */
+static void make_positive(struct image *m) {
+    for (size_t i = 0; i < m->floats + 32; i++) m->data[i] = fabsf(m->data[i]);
+}
+
+static void one_trial(enum which which, const struct shape s) {
     struct image x = make_image(s.images, s.groups * s.in, s.size, s.space, (int)draw(3), 0);
     struct image w = make_image(s.groups * s.out, s.in, s.kernel, s.space, (int)draw(3), 0);
     struct image y = make_image(s.images, s.groups * s.out, s.places, s.space, (int)draw(3), 0);
     struct image *result = which == FORWARD ? &y : which == INPUT ? &x : &w, residual = *result;
+    if (is_winograd(which, &s) && draw(2)) make_positive(&x), make_positive(&w), make_positive(&y);
     pe_conv_args args = args_for(&s, &x, &w, &y);
     struct trial t = { which, &x, &w, &y, make_sums((int64_t)result->floats + 1) };
     float *before = copy_of(result), bias[400];
@@ -238,7 +284,20 @@ static int equal(const struct image *a, const struct image *b, int64_t images) {
     return wrong == 0;
 }
 
-/* One set of operands in every layout, one to three threads, alone and in a batch. */
+/* pe_conv with its weight packed, where there is something to pack */
+static pe_status run_packed(pe_conv_args *args) {
+    size_t bytes;
+    pe_error err;
+    CHECK(pe_conv_pack_bytes(ctx, args, &bytes, &err) == PE_OK);
+    void *packed = bytes ? pe_alloc(ctx, bytes) : NULL;
+    if (bytes) CHECK(pe_conv_pack(ctx, args, packed, &err) == PE_OK);
+    args->packed = packed;
+    pe_status status = run(FORWARD, args);
+    pe_free(ctx, packed);
+    return status;
+}
+
+/* One set of operands in every layout, one to three threads, packed or not, alone and in a batch. */
 static void same_bits(enum which which, struct shape s) {
     struct image first[3];
     for (int round = 0; round < 12; round++) {
@@ -254,7 +313,7 @@ static void same_bits(enum which which, struct shape s) {
         pe_conv_args args = args_for(&s, &m[0], &m[1], &m[2]);
         pe_set_num_threads(ctx, 1 + round % 3);
         if (which != WEIGHT && round == 11) m[0].t.shape[0] = m[2].t.shape[0] = 1;
-        CHECK(run(which, &args) == PE_OK);
+        CHECK((which == FORWARD && round % 2 ? run_packed(&args) : run(which, &args)) == PE_OK);
         if (round) CHECK(equal(result, &first[result - m], result->t.shape[0]));
         for (int i = 0; i < 3; i++) {
             if (round) free(m[i].data);
@@ -309,7 +368,8 @@ static void test_refusals(void) {
 
 int main(void) {
     ctx = pe_default_context();
-    for (int i = 0; i < 900; i++) one_trial((enum which)(i % 3));
+    for (int i = 0; i < 900; i++) one_trial((enum which)(i % 3), any_shape());
+    for (int i = 0; i < 40; i++) one_trial((enum which)(i % 2), any_winograd_shape((enum which)(i % 2)));
     test_same_bits();
     test_refusals();
     return check_report();

@@ -6,11 +6,14 @@
 #include "winograd_plan.h"
 
 #define FEWEST_CHANNELS 32
-#define GAIN 2              /* so many times fewer multiplications, edges that are cut off included */
-#define FEWEST_TILES 4
+#define MANY_TILES 16       /* enough for several threads; fewer need panels of output channels to share */
+#define SHARED_CHANNELS 128
+/* What a tile costs beside the 36 products of its positions, and the transforms of the weights beside a tile. */
+#define TILE_COST 1.5
+#define WEIGHT_COST 6
 #define BLOCK_FLOATS (INT64_C(8) << 16) /* of the transformed input of a block */
 #define GROUP_FLOATS 16384  /* of results that are turned together */
-static const double FMA_NS = 0.26;      /* of a vector, transforms included */
+static const double FMA_NS = 0.2;       /* of a vector */
 
 static int64_t tiles_along(const struct pe_conv_problem *q, int d) { return parts(q->places[d], PE_WINOGRAD_PLACES); }
 
@@ -19,8 +22,10 @@ int pe_winograd_suits(const struct pe_conv_problem *q) {
     for (int d = 0; d < PE_CONV_AXES; d++)
         if (q->kernel[d] != (d ? 3 : 1) || q->step[d] != 1 || q->spacing[d] != 1) return 0;
     if (q->size[0] != 1 || q->places[0] != 1 || q->before[0] != 0) return 0;
-    int64_t tiles = tiles_along(q, 1) * tiles_along(q, 2);
-    return tiles >= FEWEST_TILES && 9 * q->places[1] * q->places[2] >= GAIN * PE_WINOGRAD_POSITIONS * tiles;
+    double tiles = (double)tiles_along(q, 1) * (double)tiles_along(q, 2);
+    if (tiles < MANY_TILES && q->out < SHARED_CHANNELS) return 0;
+    return 9 * (double)q->places[1] * (double)q->places[2] >=
+           PE_WINOGRAD_POSITIONS * (TILE_COST * tiles + WEIGHT_COST);
 }
 
 /* Rows of tiles as far as a block's V has room, several images where there is more. */
@@ -70,7 +75,7 @@ static pe_status run(pe_context *ctx, const struct pe_conv_problem *q, const flo
                                  .lanes = ctx->kernels->vector_floats };
     if (q->activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[q->activation];
     double tiles = (double)q->images * (double)tiles_along(q, 1) * (double)tiles_along(q, 2);
-    double fmas = PE_WINOGRAD_POSITIONS * tiles * (double)q->in * (double)q->out;
+    double fmas = PE_WINOGRAD_POSITIONS * (TILE_COST * tiles + WEIGHT_COST) * (double)q->in * (double)q->out;
     int threads = pe_threads_for(ctx, fmas * FMA_NS / (double)r.lanes);
     plan(&r, threads);
     pe_parallel_for(ctx, r.tasks, max64(r.tasks / (8 * threads), 1), threads, body, &r);

@@ -206,15 +206,16 @@ static struct shape any_shape(void) {
 static struct shape any_winograd_shape(enum which which) {
     struct shape s;
     do {
-        s = (struct shape){ .images = 1 + draw(3), .groups = 1, .in = 32 + draw(39), .out = 32 + draw(39),
-                            .size = { 1 }, .kernel = { 1 }, .places = { 1 }, .space = 2 + (int)draw(2) };
+        s = (struct shape){ .images = 1 + draw(3), .groups = 1, .in = 32 + draw(draw(2) ? 39 : 130),
+                            .out = 32 + draw(draw(2) ? 39 : 130), .size = { 1 }, .kernel = { 1 }, .places = { 1 },
+                            .space = 2 + (int)draw(2) };
         for (int d = 0; d < s.space; d++) {
             s.step[d] = s.spacing[d] = 1;
             if (s.space == 3 && d == 0) continue;
             s.size[d] = 4 + draw(17), s.kernel[d] = 3, s.before[d] = draw(3);
             s.places[d] = s.size[d] + 2 * s.before[d] - 2 - (draw(4) == 0);
         }
-    } while (!is_winograd(which, &s));
+    } while (!is_winograd(which, &s) || s.images * s.in * s.out * volume(s.places, s.space) > 1200000);
     return s;
 }
 

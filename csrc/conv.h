@@ -26,7 +26,7 @@ struct pe_conv_problem {
     const float *residual;           /* with y's strides, or NULL */
     float *y;
     int64_t y_n, y_c, y_s[PE_CONV_AXES];
-    int activation;                  /* a row of the elementwise table, or PE_NO_ACTIVATION */
+    pe_loop *activation;             /* or NULL */
     int accumulate;                  /* the chains start at y's elements instead of +0 */
 };
 

@@ -56,12 +56,6 @@ static pe_status check_extras(const char *name, const pe_conv_args *args, const 
             (out->shape[d] > 1 && args->residual->strides[d] != out->strides[d]))
             return pe_fail(err, PE_ERR_SHAPE, d, "%s: residual %s must have the shape and the strides of %s", name,
                            pe_shape_text(args->residual, a), pe_shape_text(out, b));
-    if (args->activation == PE_NO_ACTIVATION) return PE_OK;
-    const pe_elementwise_info *info = args->activation >= 0 && args->activation < pe_elementwise_count()
-                                          ? pe_elementwise_describe(args->activation) : NULL;
-    if (!info || info->inputs != 1 || info->in_dtype[0] != PE_FLOAT32 || info->out_dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: activation %d must take one float32 and give one", name,
-                       args->activation);
     return PE_OK;
 }
 
@@ -80,10 +74,11 @@ static void read_space(const pe_conv_args *args, int space, struct pe_conv_probl
     }
 }
 
-pe_status pe_conv_check(const char *name, const pe_conv_args *args, const pe_tensor *out, struct pe_conv_problem *q,
-                        pe_error *err) {
+pe_status pe_conv_check(pe_context *ctx, const char *name, const pe_conv_args *args, const pe_tensor *out,
+                        struct pe_conv_problem *q, pe_error *err) {
     if (!args) return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: no arguments", name);
     int axes = args->x ? args->x->ndim : 3;
+    pe_loop *activation = NULL;
     if (axes < 3 || axes > 2 + PE_CONV_AXES)
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: x must have 3 to %d axes, has %d", name, 2 + PE_CONV_AXES, axes);
     pe_status status = check_operand(name, "x", args->x, axes, err);
@@ -92,6 +87,7 @@ pe_status pe_conv_check(const char *name, const pe_conv_args *args, const pe_ten
     if (!status) status = check_channels(name, args, err);
     if (!status) status = check_steps(name, args, axes - 2, err);
     if (!status) status = check_extras(name, args, out, err);
+    if (!status) status = pe_activation_loop(ctx, args->activation, name, &activation, err);
     if (status) return status;
     const pe_tensor *x = args->x, *w = args->w, *y = args->y;
     *q = (struct pe_conv_problem){
@@ -100,20 +96,25 @@ pe_status pe_conv_check(const char *name, const pe_conv_args *args, const pe_ten
         .w = w->data, .w_g = w->shape[0] / args->groups * floats(w, 0), .w_o = floats(w, 0), .w_i = floats(w, 1),
         .y = y->data, .y_n = floats(y, 0), .y_c = floats(y, 1),
         .bias = args->bias ? args->bias->data : NULL, .residual = args->residual ? args->residual->data : NULL,
-        .activation = args->activation, .accumulate = args->accumulate,
+        .activation = activation, .accumulate = args->accumulate,
     };
     read_space(args, axes - 2, q);
     return PE_OK;
 }
 
 int pe_conv_is_pointwise(const struct pe_conv_problem *q, int64_t *places, int64_t *x_s, int64_t *y_s) {
-    *places = 1, *x_s = *y_s = 1;
-    for (int d = PE_CONV_AXES - 1; d >= 0; d--) {
+    for (int d = 0; d < PE_CONV_AXES; d++)
         if (q->kernel[d] != 1 || q->step[d] != 1 || q->before[d] != 0 || q->size[d] != q->places[d]) return 0;
-        if (q->size[d] == 1) continue;
-        if (*places == 1) *x_s = q->x_s[d], *y_s = q->y_s[d];
-        else if (q->x_s[d] != *x_s * *places || q->y_s[d] != *y_s * *places) return 0;
-        *places *= q->size[d];
+    *x_s = even_step(q->size, q->x_s, PE_CONV_AXES, places);
+    *y_s = even_step(q->places, q->y_s, PE_CONV_AXES, places);
+    return *x_s != 0 && *y_s != 0;
+}
+
+int64_t pe_conv_tap_at(const struct pe_conv_problem *q, int64_t tap) {
+    int64_t at = 0;
+    for (int d = PE_CONV_AXES - 1; d >= 0; d--) {
+        at += tap % q->kernel[d] * q->w_k[d];
+        tap /= q->kernel[d];
     }
-    return 1;
+    return at;
 }

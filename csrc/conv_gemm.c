@@ -6,8 +6,6 @@
 
 #define FEW_PLACES 512 /* of an image whose channels come first: too few to be the columns of a product */
 
-static int64_t places_of(const struct pe_conv_problem *q) { return q->places[0] * q->places[1] * q->places[2]; }
-
 /* Images and places of y as few axes of rows; one axis needs no grid. */
 static void find_grid(const struct pe_conv_problem *q, struct pe_gemm_problem *g, struct pe_gemm_grid *grid) {
     const int64_t size[] = { q->places[2], q->places[1], q->places[0], q->images };
@@ -32,7 +30,7 @@ static void find_grid(const struct pe_conv_problem *q, struct pe_gemm_problem *g
 /* What windows and single places have in common. */
 static struct pe_gemm_problem product_of(const struct pe_conv_problem *q) {
     return (struct pe_gemm_problem){
-        .n = q->out, .k = q->kernel[0] * q->kernel[1] * q->kernel[2] * q->in, .a = q->x, .b = q->w, .c = q->y,
+        .n = q->out, .k = pe_conv_taps(q) * q->in, .a = q->x, .b = q->w, .c = q->y,
         .c_j = q->y_c, .residual_j = q->y_c, .bias = q->bias, .bias_j = 1, .residual = q->residual, .b_p = q->w_i,
         .b_j = q->w_o, .activation = q->activation, .accumulate = q->accumulate,
     };
@@ -69,7 +67,7 @@ static pe_status run_windows(pe_context *ctx, const struct pe_conv_problem *q, c
     struct pe_gemm_problem g = product_of(q);
     struct pe_gemm_batch batch = { .count = 1 };
     struct pe_gemm_grid grid;
-    g.m = places_of(q) * q->images;
+    g.m = pe_conv_places(q) * q->images;
     g.windows = q, g.packed = panels;
     find_grid(q, &g, &grid);
     add_groups(ctx, q, &batch);
@@ -98,7 +96,7 @@ static pe_status run_copied(pe_context *ctx, const struct pe_conv_problem *q, co
 pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *q, const float *panels,
                              pe_error *err) {
     int64_t places, x_s, y_s;
-    if (q->images == 0 || places_of(q) == 0 || q->out == 0) return PE_OK;
+    if (q->images == 0 || pe_conv_places(q) == 0 || q->out == 0) return PE_OK;
     if (pe_conv_is_pointwise(q, &places, &x_s, &y_s) && !(places < FEW_PLACES && pe_conv_wants_channels_last(q)))
         return run_pointwise(ctx, q, panels, places, x_s, y_s, err);
     float *own = NULL;

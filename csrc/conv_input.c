@@ -12,8 +12,6 @@ struct phase {
     int64_t spacing, before;
 };
 
-static int64_t floored(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-
 static int64_t divisor(int64_t a, int64_t b) {
     while (b) {
         int64_t rest = a % b;
@@ -59,8 +57,8 @@ static struct pe_conv_problem reversed(const struct pe_conv_problem *q, const in
 pe_status pe_conv_input(pe_context *ctx, const pe_conv_args *args, pe_error *err) {
     struct pe_conv_problem q = { 0 };
     int64_t first[PE_CONV_AXES], phases[PE_CONV_AXES], all = 1;
-    pe_status status = pe_conv_check("conv_input", args, args ? args->x : NULL, &q, err);
-    int plain = !q.bias && !q.residual && q.activation == PE_NO_ACTIVATION && !q.accumulate;
+    pe_status status = pe_conv_check(ctx, "conv_input", args, args ? args->x : NULL, &q, err);
+    int plain = !q.bias && !q.residual && !q.activation && !q.accumulate;
     if (!status && plain && pe_depthwise_suits(&q)) return pe_depthwise_input(ctx, &q, (float *)q.x, err);
     for (int d = 0; d < PE_CONV_AXES && !status; d++) all *= phases[d] = min64(q.step[d], q.size[d]);
     for (int64_t i = 0; i < all && !status; i++) {

@@ -8,32 +8,9 @@ struct packing {
     const struct pe_gemm_kernels *kernels;
     const struct pe_conv_problem *q;
     int64_t nr, lanes, panels, taps, group_floats;
-    int64_t tap_step;  /* where taps lie evenly, in order; else 0 */
+    int64_t tap_step; /* from tap to tap, where they lie evenly; else 0 */
     float *to;
 };
-
-static int64_t taps_of(const struct pe_conv_problem *q) { return q->kernel[0] * q->kernel[1] * q->kernel[2]; }
-
-/* Taps one step apart, forwards or backwards, are the contiguous ones. */
-static int64_t even_step(const struct pe_conv_problem *q) {
-    int64_t step = 0, count = 1;
-    for (int d = PE_CONV_AXES - 1; d >= 0; d--) {
-        if (q->kernel[d] == 1) continue;
-        if (count == 1) step = q->w_k[d];
-        else if (q->w_k[d] != step * count) return 0;
-        count *= q->kernel[d];
-    }
-    return step == 1 || step == -1 ? step : 0;
-}
-
-static int64_t tap_offset(const struct pe_conv_problem *q, int64_t tap) {
-    int64_t offset = 0;
-    for (int d = PE_CONV_AXES - 1; d >= 0; d--) {
-        offset += tap % q->kernel[d] * q->w_k[d];
-        tap /= q->kernel[d];
-    }
-    return offset;
-}
 
 /* channel i of the panel: row `tap * in + i` for each tap, from memory where its taps are contiguous */
 static void pack_channel(const struct packing *w, const float *from, float *to, int64_t width, int64_t columns) {
@@ -45,14 +22,14 @@ static void pack_channel(const struct packing *w, const float *from, float *to, 
 
 static void pack_panel(const struct packing *w, const float *from, float *to, int64_t width, int64_t columns) {
     const struct pe_conv_problem *q = w->q;
-    if (w->taps > 1 && w->tap_step && q->w_o != 1) {
+    if (w->taps > 1 && (w->tap_step == 1 || w->tap_step == -1) && q->w_o != 1) {
         for (int64_t i = 0; i < q->in; i++) pack_channel(w, from + i * q->w_i, to + i * width, width, columns);
         for (int64_t p = 0; columns < width && p < w->taps * q->in; p++)
             for (int64_t x = columns; x < width; x++) to[p * width + x] = 0;
         return;
     }
     for (int64_t tap = 0; tap < w->taps; tap++)
-        w->kernels->pack(to + tap * q->in * width, (size_t)width, from + tap_offset(q, tap), q->w_i, q->w_o,
+        w->kernels->pack(to + tap * q->in * width, (size_t)width, from + pe_conv_tap_at(q, tap), q->w_i, q->w_o,
                          (size_t)q->in, (size_t)columns);
 }
 
@@ -68,13 +45,15 @@ static void body(int64_t begin, int64_t end, void *arg) {
 
 int64_t pe_conv_panel_floats(pe_context *ctx, const struct pe_conv_problem *q) {
     int64_t lanes = ctx->kernels->vector_floats;
-    return parts(q->out, lanes) * lanes * taps_of(q) * q->in;
+    return parts(q->out, lanes) * lanes * pe_conv_taps(q) * q->in;
 }
 
 void pe_conv_pack_panels(pe_context *ctx, const struct pe_conv_problem *q, float *to) {
     struct packing w = { .kernels = &ctx->kernels->gemm, .q = q, .lanes = ctx->kernels->vector_floats,
-                         .taps = taps_of(q), .group_floats = pe_conv_panel_floats(ctx, q),
-                         .tap_step = even_step(q), .to = to };
+                         .group_floats = pe_conv_panel_floats(ctx, q), .to = to };
+    int64_t taps;
+    w.taps = pe_conv_taps(q);
+    w.tap_step = even_step(q->kernel, q->w_k, PE_CONV_AXES, &taps);
     w.nr = min64(w.kernels->vectors, parts(q->out, w.lanes)) * w.lanes;
     w.panels = parts(q->out, w.nr);
     if (!w.taps || !q->in || !q->out) return;

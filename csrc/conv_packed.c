@@ -38,7 +38,7 @@ pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *q, co
 
 pe_status pe_conv_pack_bytes(pe_context *ctx, const pe_conv_args *args, size_t *bytes, pe_error *err) {
     struct pe_conv_problem q;
-    pe_status status = pe_conv_check("conv_pack", args, args ? args->y : NULL, &q, err);
+    pe_status status = pe_conv_check(ctx, "conv_pack", args, args ? args->y : NULL, &q, err);
     if (status) return status;
     *bytes = 0;
     if (pe_depthwise_suits(&q)) return PE_OK;
@@ -49,8 +49,9 @@ pe_status pe_conv_pack_bytes(pe_context *ctx, const pe_conv_args *args, size_t *
 
 pe_status pe_conv_pack(pe_context *ctx, const pe_conv_args *args, void *packed, pe_error *err) {
     struct pe_conv_problem q;
-    pe_status status = pe_conv_check("conv_pack", args, args ? args->y : NULL, &q, err);
+    pe_status status = pe_conv_check(ctx, "conv_pack", args, args ? args->y : NULL, &q, err);
     if (status) return status;
+    if (pe_depthwise_suits(&q)) return pe_fail(err, PE_ERR_ARGUMENT, -1, "conv_pack: there is nothing to pack");
     if (!packed || (uintptr_t)packed % 64)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "conv_pack: packed must be memory on a boundary of 64");
     *(struct head *)packed = head_for(ctx, &q);

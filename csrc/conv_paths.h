@@ -5,8 +5,17 @@
 #include "conv.h"
 
 /* conv_check.c: the tensors of args as a problem, or a refusal by the name of the call; `out` is what it writes. */
-pe_status pe_conv_check(const char *name, const pe_conv_args *args, const pe_tensor *out,
+pe_status pe_conv_check(pe_context *ctx, const char *name, const pe_conv_args *args, const pe_tensor *out,
                         struct pe_conv_problem *problem, pe_error *err);
+
+/* Where the taps lie in the weight, as numbers with the last axis fastest. */
+int64_t pe_conv_tap_at(const struct pe_conv_problem *problem, int64_t tap);
+static inline int64_t pe_conv_taps(const struct pe_conv_problem *q) {
+    return q->kernel[0] * q->kernel[1] * q->kernel[2];
+}
+static inline int64_t pe_conv_places(const struct pe_conv_problem *q) {
+    return q->places[0] * q->places[1] * q->places[2];
+}
 
 /* True when the windows are the single places of x, each once, and lie evenly in x and in y: then a convolution is a
  * matrix product. Gives their number and their strides. */
@@ -21,9 +30,8 @@ float *pe_conv_make_panels(pe_context *ctx, const struct pe_conv_problem *proble
 pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *problem, const void *packed,
                             const float **weight, pe_error *err);
 
-/* conv.c: by the shape of one sample alone. Both ways read the same panels, which may be NULL. */
-enum pe_conv_way { PE_CONV_BY_PRODUCT, PE_CONV_BY_WINOGRAD };
-enum pe_conv_way pe_conv_choose(const struct pe_conv_problem *problem);
+/* conv.c: by Winograd's tiles or by the product, as the shape of one sample decides. Both read the same panels, which
+ * may be NULL. */
 pe_status pe_conv_run(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels, pe_error *err);
 
 /* conv_gemm.c: one product of the windows and the weight, which `panels` holds already or NULL. */

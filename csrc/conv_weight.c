@@ -13,22 +13,15 @@
 #define PART_FLOATS 131072   /* of images at a time in a part: they are read once from afar, then from L2 */
 #define LONG_IMAGE 256    /* places: a product for each image does not cost more than copying it */
 
-static int64_t rows_of(const struct pe_conv_problem *q) { return q->kernel[0] * q->kernel[1] * q->kernel[2] * q->in; }
-static int64_t places_of(const struct pe_conv_problem *q) { return q->places[0] * q->places[1] * q->places[2]; }
+static int64_t rows_of(const struct pe_conv_problem *q) { return pe_conv_taps(q) * q->in; }
 static int64_t outputs_of(const struct pe_conv_problem *q) { return q->groups * rows_of(q) * q->out; }
 
 /* The stride from place to place where all images and places lie evenly in y, or 0. */
 static int64_t even_stride(const struct pe_conv_problem *q) {
-    const int64_t size[] = { q->places[2], q->places[1], q->places[0], q->images };
-    const int64_t stride[] = { q->y_s[2], q->y_s[1], q->y_s[0], q->y_n };
-    int64_t step = 0, count = 1;
-    for (int d = 0; d < 4; d++) {
-        if (size[d] == 1) continue;
-        if (count == 1) step = stride[d];
-        else if (stride[d] != step * count) return 0;
-        count *= size[d];
-    }
-    return count == 1 ? 1 : step;
+    const int64_t size[] = { q->images, q->places[0], q->places[1], q->places[2] };
+    const int64_t stride[] = { q->y_n, q->y_s[0], q->y_s[1], q->y_s[2] };
+    int64_t count;
+    return even_step(size, stride, 4, &count);
 }
 
 /* dw as the rows of a product: in the weight's own layout, or dense at `to`, (group, row, out). */
@@ -48,9 +41,8 @@ static pe_status run_even(pe_context *ctx, const struct pe_conv_problem *q, floa
     struct pe_gemm_batch batch = { .count = 1 };
     struct pe_gemm_grid grid;
     int64_t places, x_s, y_s;
-    struct pe_gemm_problem g = { .m = rows_of(q), .n = q->out, .k = q->images * places_of(q), .a = q->x, .b = q->y,
-                                 .b_p = y_step, .b_j = q->y_c, .activation = PE_NO_ACTIVATION,
-                                 .accumulate = accumulate };
+    struct pe_gemm_problem g = { .m = rows_of(q), .n = q->out, .k = q->images * pe_conv_places(q), .a = q->x, .b = q->y,
+                                 .b_p = y_step, .b_j = q->y_c, .accumulate = accumulate };
     if (pe_conv_is_pointwise(q, &places, &x_s, &y_s) && (q->images == 1 || q->x_n == x_s * places)) {
         g.a_i = q->x_c, g.a_p = x_s;
     } else {
@@ -71,7 +63,7 @@ static pe_status run_images(pe_context *ctx, const struct pe_conv_problem *q, in
     int copy_x = pe_conv_wants_channels_last(q), copy_y, alone;
     struct pe_conv_problem part = *q;
     part.images = 1;
-    alone = !copy_x && places_of(q) >= LONG_IMAGE && even_stride(&part) != 0;
+    alone = !copy_x && pe_conv_places(q) >= LONG_IMAGE && even_stride(&part) != 0;
     part.images = count;
     copy_y = !alone && !even_stride(&part);
     int64_t floats = (copy_x ? pe_conv_x_floats(q) : 0) + (copy_y ? pe_conv_y_floats(q) : 0);
@@ -121,9 +113,8 @@ static void add_body(int64_t begin, int64_t end, void *arg) {
     const struct pe_conv_problem *q = cut->q;
     float sum[COLUMNS];
     for (int64_t row = begin; row < end; row++) {
-        int64_t group = row / rows_of(q), i = row % rows_of(q), tap = i / q->in;
-        int64_t at = group * q->w_g + i % q->in * q->w_i;
-        for (int d = PE_CONV_AXES - 1; d >= 0; tap /= q->kernel[d], d--) at += tap % q->kernel[d] * q->w_k[d];
+        int64_t group = row / rows_of(q), i = row % rows_of(q);
+        int64_t at = group * q->w_g + i % q->in * q->w_i + pe_conv_tap_at(q, i / q->in);
         for (int64_t o = 0; o < q->out; o += COLUMNS) {
             int64_t count = min64(COLUMNS, q->out - o);
             float *to = (float *)q->w + at + o * q->w_o;
@@ -142,7 +133,7 @@ static pe_status run_parts(pe_context *ctx, const struct pe_conv_problem *q, pe_
     size_t bytes = (size_t)(cut.parts * outputs_of(q)) * sizeof(float);
     cut.sums = pe_alloc(ctx, bytes);
     if (!cut.sums) return pe_fail(err, PE_ERR_MEMORY, -1, "conv_weight: no memory for %zu bytes of sums", bytes);
-    double fmas = (double)outputs_of(q) * (double)q->images * (double)places_of(q) / 8;
+    double fmas = (double)outputs_of(q) * (double)q->images * (double)pe_conv_places(q) / 8;
     pe_parallel_for(ctx, cut.parts, 1, pe_threads_for(ctx, fmas * 0.2), part_body, &cut);
     if (!cut.failed)
         pe_parallel_for(ctx, q->groups * rows_of(q), 1 + 4096 / q->out,
@@ -153,15 +144,15 @@ static pe_status run_parts(pe_context *ctx, const struct pe_conv_problem *q, pe_
 
 pe_status pe_conv_weight(pe_context *ctx, const pe_conv_args *args, pe_error *err) {
     struct pe_conv_problem q;
-    pe_status status = pe_conv_check("conv_weight", args, args ? args->w : NULL, &q, err);
+    pe_status status = pe_conv_check(ctx, "conv_weight", args, args ? args->w : NULL, &q, err);
     if (status) return status;
     if (args->bias || args->residual || args->activation != PE_NO_ACTIVATION)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "conv_weight: takes no bias, residual or activation");
     if (outputs_of(&q) == 0) return PE_OK;
     if (pe_depthwise_suits(&q) && !q.accumulate) return pe_depthwise_weight(ctx, &q, (float *)q.w, err);
-    if (outputs_of(&q) <= FEW_OUTPUTS && q.images > 1 && places_of(&q) > 0)
+    if (outputs_of(&q) <= FEW_OUTPUTS && q.images > 1 && pe_conv_places(&q) > 0)
         return run_parts(ctx, &q, err);
-    if (q.images == 0 || places_of(&q) == 0) { /* the empty sum */
+    if (q.images == 0 || pe_conv_places(&q) == 0) { /* the empty sum */
         q.images = 1, q.places[0] = 0;
         return run_even(ctx, &q, NULL, 1, q.accumulate, err);
     }

@@ -1,4 +1,5 @@
 /* Depthwise convolution and the gradient to its input: which path, and the weights that none of them may meet. */
+#include "conv_paths.h"
 #include "depthwise_paths.h"
 
 #include <math.h>
@@ -15,9 +16,8 @@ pe_status pe_depthwise(pe_context *ctx, const struct pe_conv_problem *q, pe_erro
         .ctx = ctx, .images = q->images, .channels = q->groups * q->out, .source = q->x, .source_n = q->x_n,
         .source_c = q->x_c, .repeat = max64(q->out, 1), .sum = 1, .w = q->w, .w_group = q->w_g, .w_o = q->w_o,
         .out = q->y, .out_n = q->y_n, .out_c = q->y_c, .bias = q->bias, .residual = q->residual,
-        .start = q->accumulate ? q->y : NULL,
+        .activation = q->activation, .start = q->accumulate ? q->y : NULL,
     };
-    if (q->activation != PE_NO_ACTIVATION) t.activation = ctx->kernels->elementwise.loop[q->activation];
     for (int d = 0; d < PE_CONV_AXES; d++) t.w_k[d] = q->w_k[d];
     dw_axes(q, 0, t.axis);
     return run(&t, err);
@@ -27,16 +27,14 @@ pe_status pe_depthwise(pe_context *ctx, const struct pe_conv_problem *q, pe_erro
 
 /* Every exponent is looked at, as one run where the weight lies so. */
 static int all_finite(const struct pe_conv_problem *q) {
-    const int64_t taps = q->kernel[0] * q->kernel[1] * q->kernel[2], channels = q->groups * q->out;
-    const int dense = q->w_k[2] == 1 && (q->kernel[1] == 1 || q->w_k[1] == q->kernel[2]) &&
-                      (q->kernel[0] == 1 || q->w_k[0] == q->kernel[1] * q->kernel[2]) &&
-                      (q->out == 1 || q->w_o == taps) && (q->groups == 1 || q->w_g == q->out * taps);
-    const int64_t run = dense ? channels * taps : 1;
+    const int64_t size[] = { q->groups, q->out, q->kernel[0], q->kernel[1], q->kernel[2] };
+    const int64_t stride[] = { q->w_g, q->w_o, q->w_k[0], q->w_k[1], q->w_k[2] };
+    const int64_t taps = pe_conv_taps(q), channels = q->groups * q->out;
+    int64_t all;
+    const int64_t run = even_step(size, stride, 5, &all) == 1 ? channels * taps : 1;
     for (int64_t i = 0; i < channels * taps; i += run) {
         const int64_t c = i / taps, k = i % taps;
-        const float *w = q->w + c / q->out * q->w_g + c % q->out * q->w_o +
-                         k / (q->kernel[1] * q->kernel[2]) * q->w_k[0] +
-                         k / q->kernel[2] % q->kernel[1] * q->w_k[1] + k % q->kernel[2] * q->w_k[2];
+        const float *w = q->w + c / q->out * q->w_g + c % q->out * q->w_o + pe_conv_tap_at(q, k);
         uint32_t wild = 0;
         for (int64_t x = 0; x < run; x++) {
             uint32_t bits;
@@ -55,7 +53,7 @@ struct plain {
 
 /* One element by its definition. */
 static float element(const struct pe_conv_problem *q, int64_t image, int64_t group, const int64_t u[PE_CONV_AXES]) {
-    const int64_t taps = q->kernel[0] * q->kernel[1] * q->kernel[2];
+    const int64_t taps = pe_conv_taps(q);
     float sum = 0;
     for (int64_t i = 0; i < q->out * taps; i++) {
         int64_t rest = i % taps, o = i / taps, inside = 1, w = group * q->w_g + o * q->w_o,

@@ -2,8 +2,6 @@
  * outside the image. The zeros are there already: a task clears its memory once for all images of a block. */
 #include "depthwise_paths.h"
 
-static int64_t ceiling(int64_t a, int64_t b) { return -dw_floor(-a, b); }
-
 void dw_axes(const struct pe_conv_problem *q, int backward, struct dw_axis axis[PE_CONV_AXES]) {
     for (int d = 0; d < PE_CONV_AXES; d++) {
         struct dw_axis *x = &axis[d];
@@ -11,10 +9,10 @@ void dw_axes(const struct pe_conv_problem *q, int backward, struct dw_axis axis[
         int64_t reach = q->kernel[d] > 0 ? (q->kernel[d] - 1) * q->spacing[d] / step : 0;
         *x = (struct dw_axis){ .taps = q->kernel[d], .spacing = q->spacing[d], .step = step, .reach = reach };
         if (backward) {
-            int64_t first = dw_floor(q->before[d], step);
+            int64_t first = floored(q->before[d], step);
             x->step_in = 1, x->step_out = step;
             x->source = q->places[d], x->out = q->size[d], x->s = q->y_s[d], x->t = q->x_s[d];
-            x->first = first, x->count = x->out ? dw_floor(x->out - 1 + q->before[d], step) - first + 1 : 0;
+            x->first = first, x->count = x->out ? floored(x->out - 1 + q->before[d], step) - first + 1 : 0;
             x->shift = -reach, x->out_shift = -q->before[d];
         } else {
             x->step_in = step, x->step_out = 1;
@@ -43,7 +41,7 @@ struct range { int64_t low, high; };
 /* the cells of a phase that lie in source */
 static struct range inside(const struct dw_axis *x, int64_t q, int64_t cells, int64_t phase) {
     int64_t start = phase + x->shift;
-    struct range r = { ceiling(-start, x->step_in) - q, ceiling(x->source - start, x->step_in) - q };
+    struct range r = { ceiled(-start, x->step_in) - q, ceiled(x->source - start, x->step_in) - q };
     r.low = min64(max64(r.low, 0), cells);
     r.high = max64(min64(r.high, cells), r.low);
     return r;
@@ -52,8 +50,8 @@ static struct range inside(const struct dw_axis *x, int64_t q, int64_t cells, in
 /* Both phases of the columns at once. */
 static void load_split(pe_context *ctx, const struct dw_axis *x, const struct dw_box *box, const float *from,
                        int64_t from_row, int64_t rows, float *to) {
-    int64_t start = box->q[2] * 2 + x->shift, low = max64(-start, 0), high = min64(2 * box->cells[2],
-            x->source - start);
+    int64_t start = box->q[2] * 2 + x->shift;
+    int64_t low = max64(-start, 0), high = min64(2 * box->cells[2], x->source - start);
     if (low >= high) return;
     float *even = to + low / 2, *odd = to + box->phase + low / 2;
     if (low % 2) {

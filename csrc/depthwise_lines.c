@@ -53,24 +53,23 @@ static struct phase phase_of(const struct dw_axis *a, int backward, int64_t numb
 
 /* The phase that place `at` of out belongs to. */
 static struct phase phase_at(const struct dw_axis *a, int backward, int64_t at) {
-    const int64_t q = dw_floor(at - a->out_shift, a->step_out);
+    const int64_t q = floored(at - a->out_shift, a->step_out);
     struct phase p = phase_of(a, backward, at - a->out_shift - q * a->step_out);
     p.q = q;
     return p;
 }
 
-static int64_t ceiling(int64_t a, int64_t b) { return -dw_floor(-a, b); }
-
 /* what places of an axis read of source at least and at most, whatever their phase */
 static int64_t least_of(const struct dw_axis *a, int64_t at) {
-    return dw_floor(at - a->out_shift, a->step_out) * a->step_in + a->shift;
+    return floored(at - a->out_shift, a->step_out) * a->step_in + a->shift;
 }
-static int64_t span_of(const struct dw_axis *a) { return (a->step_out > 1 || a->step_in < a->step
-                                                          ? a->reach : (a->taps - 1) * a->spacing) + 1; }
+static int64_t span_of(const struct dw_axis *a) {
+    return (a->step_out > 1 || a->step_in < a->step ? a->reach : (a->taps - 1) * a->spacing) + 1;
+}
 
 static float *slot(const struct walk *k, int64_t plane, int64_t row) {
     const struct job *j = k->job;
-    const int64_t at = row - dw_floor(row, j->ring) * j->ring;
+    const int64_t at = row - floored(row, j->ring) * j->ring;
     return k->ring + (plane * j->ring + at) * j->width * j->chunk;
 }
 
@@ -99,8 +98,7 @@ static const float *source_row(const struct walk *k, int64_t u, int64_t v) {
 }
 
 /* Row i of out: its rows of source, of which those from *next on are still to be loaded (next NULL: none is), and of
- * the
- * weight. */
+ * the weight. */
 static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
     const struct dw_task *t = k->job->task;
     const struct dw_axis *a = t->axis;
@@ -125,13 +123,13 @@ static void run_phase(struct walk *k, int64_t rows, int64_t number, float *out, 
     const struct dw_task *t = k->job->task;
     const struct dw_axis *a = &t->axis[2];
     const struct phase p = phase_of(a, t->backward, number);
-    const int64_t q = ceiling(k->low - number - a->out_shift, a->step_out);
-    const int64_t places = ceiling(k->high - number - a->out_shift, a->step_out) - q;
+    const int64_t q = ceiled(k->low - number - a->out_shift, a->step_out);
+    const int64_t places = ceiled(k->high - number - a->out_shift, a->step_out) - q;
     if (places <= 0) return;
     const struct pe_depthwise_line line = {
         .x = k->x, .w = k->w, .rows = (size_t)rows, .taps = (size_t)p.taps,
-        .x_first = (q * p.advance + p.origin - k->first) * k->apart, .x_place = p.advance * k->apart,
-            .x_tap = p.tap * k->apart,
+        .x_first = (q * p.advance + p.origin - k->first) * k->apart,
+        .x_place = p.advance * k->apart, .x_tap = p.tap * k->apart,
         .w_first = p.first * t->channels, .w_tap = p.period * t->channels,
         .y_place = a->step_out * a->t, .start = start, .start_place = k->job->chunk,
         .bias = t->bias ? t->bias + k->c : NULL,
@@ -193,14 +191,14 @@ static void body(int64_t begin, int64_t end, void *arg) {
     const struct dw_axis *a = t->axis;
     const int64_t taps = max64(a[0].taps * a[1].taps, 1), ring = max64(a[0].taps, 1) * j->ring * j->width * j->chunk;
     const int64_t share = a[0].out * j->bands * j->blocks, lists = parts(2 * taps * (int64_t)sizeof(float *), 64) * 64;
-    char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)(ring + (t->start
-                                                                     ? j->columns * j->chunk : 0)) * sizeof(float));
+    const int64_t floats = ring + (t->start ? j->columns * j->chunk : 0);
+    char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)floats * sizeof(float));
     if (!memory) {
         __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         return;
     }
     struct walk k = { .job = j, .x = (const float **)memory, .w = (const float **)memory + taps,
-                     .ring = (float *)(memory + lists) };
+                      .ring = (float *)(memory + lists) };
     k.start = k.ring + ring;
     for (int64_t x = begin; x < end; x++) {
         const int64_t row = x / j->blocks % j->bands * j->rows, rows = min64(j->rows, a[1].out - row);
@@ -244,8 +242,8 @@ static void find_middle(struct job *j) {
     if (a->step_out > 1 || t->start || work == 0 || work > FEW_TAPS * t->axis[1].step_in * a->step_in) return;
     const struct phase p = phase_of(a, t->backward, 0);
     const int64_t last = p.origin + (p.taps - 1) * p.tap;
-    const int64_t low = ceiling(-min64(p.origin, last), a->step_in), high = ceiling(a->source - max64(p.origin, last),
-            a->step_in);
+    const int64_t low = ceiled(-min64(p.origin, last), a->step_in);
+    const int64_t high = ceiled(a->source - max64(p.origin, last), a->step_in);
     const int64_t left = parts(max64(low, 1), 4) * 4, right = a->out - parts(max64(a->out - high, 1), 4) * 4;
     if (a->s < t->channels || left > COLUMNS || a->out - right > COLUMNS || right - left < LONG_MIDDLE) return;
     j->left = left, j->right = right;

@@ -1,8 +1,7 @@
 /* What the files of the depthwise convolution share.
  *
  * A convolution and the gradient to its input are one thing seen twice. Both write `out` from `source`, chain over
- * taps,
- * and differ along an axis in who takes steps:
+ * taps, and differ along an axis in who takes steps:
  *   convolution    out place p reads x at  p step + k spacing - before        (step_in = step, step_out = 1)
  *   its gradient   x at  q step + r - before  reads y at  q - (k spacing) / step  for the taps k with
  *                  (k spacing) mod step == r, its phase r                      (step_in = 1, step_out = step)
@@ -46,15 +45,12 @@ struct dw_task {
  * channels, sorted into phases, with zeros outside the source. */
 struct dw_box {
     int64_t q[PE_CONV_AXES], n[PE_CONV_AXES];    /* of each axis; the first has always one place */
-    /* depth, rows and columns of one phase; depth lists what a place reads */
-    int64_t cells[PE_CONV_AXES];
+    int64_t cells[PE_CONV_AXES];                 /* depth (what a place reads), rows and columns of one phase */
     int64_t phase, channel;                      /* floats */
 };
 
 /* depthwise_box.c */
 void dw_axes(const struct pe_conv_problem *, int backward, struct dw_axis axis[PE_CONV_AXES]);
-/* floor(a / b), b > 0; what is asked most is had without a division */
-static inline int64_t dw_floor(int64_t a, int64_t b) { return b == 1 ? a : b == 2 ? a >> 1 : a / b - (a % b < 0); }
 /* the block of places from q on, of at most n; `deep` planes */
 struct dw_box dw_box_at(const struct dw_axis axis[PE_CONV_AXES], const int64_t q[PE_CONV_AXES],
                         const int64_t n[PE_CONV_AXES], int64_t deep);

@@ -69,8 +69,8 @@ static int64_t each_plane(struct bench *b, int64_t count, int pass, int64_t r1, 
         for (int64_t k = 0; k < a->taps; k++) {
             int64_t at = b->z * a->step + k * a->spacing + a->shift;
             if (t->backward) {
-                if (moved - dw_floor(moved, a->step) * a->step != k * a->spacing % a->step) continue;
-                at = dw_floor(moved, a->step) - k * a->spacing / a->step;
+                if (moved - floored(moved, a->step) * a->step != k * a->spacing % a->step) continue;
+                at = floored(moved, a->step) - k * a->spacing / a->step;
             }
             if (pass) count = list_taps(b, count, planes, o * t->w_o + k * t->w_k[0], r1, r2);
             else b->deep[planes] = at >= 0 && at < a->source ? o * t->source_c + at * a->s : NOWHERE;
@@ -93,8 +93,8 @@ static void set_block(struct bench *b, int64_t number) {
     b->box = dw_box_at(t->axis, q, j->n, planes);
     const int64_t lanes = t->ctx->kernels->vector_floats, width = b->box.n[2];
     const int window = t->axis[1].step == 1 && t->axis[2].step == 1 && t->axis[1].spacing == 1 && planes == 1;
-    b->side = window && t->axis[1].taps == t->axis[2].taps && (t->axis[1].taps == 3 || t->axis[1].taps == 5)
-        ? t->axis[1].taps : 0;
+    const int64_t side = t->axis[1].taps;
+    b->side = window && side == t->axis[2].taps && (side == 3 || side == 5) ? side : 0;
     b->merged = b->box.n[1] > 1 && (!b->side || b->box.n[1] < 4) && b->box.cells[2] + 2 < parts(width, lanes) * lanes;
     b->pitch = b->merged ? b->box.cells[2] : width;
     b->out = b->box.n[1] * b->pitch;
@@ -134,8 +134,8 @@ static void look_ahead(const struct bench *b, int64_t channel, struct pe_depthwi
     const int64_t rows = b->box.n[1] * y->step_in, row = max64(b->box.q[1] * y->step_in + y->shift, 0);
     if (b->job->turned || x->s != 1 || y->s != x->source || t->repeat != 1) return;
     plane->ahead = b->loaded + (channel + b->job->abreast) * t->source_c + row * y->s;
-    plane->ahead_lines = (size_t)parts(rows * y->s, parts(b->box.n[1], 4) * parts(b->box.n[2],
-            t->ctx->kernels->vector_floats) * 16);
+    const int64_t vectors = parts(b->box.n[2], t->ctx->kernels->vector_floats);
+    plane->ahead_lines = (size_t)parts(rows * y->s, parts(b->box.n[1], 4) * vectors * 16);
     plane->y_ahead = t->out_c;
 }
 
@@ -300,8 +300,8 @@ static void body(int64_t begin, int64_t end, void *arg) {
     const int64_t share = t->images * j->lots;
     for (int64_t i = begin; i < end; i++) {
         if (i / share != b.number) set_block(&b, i / share);
-        int64_t image = i % share / j->lots, c = i % j->lots * j->abreast, channels = min64(j->abreast,
-                t->channels - c);
+        int64_t image = i % share / j->lots, c = i % j->lots * j->abreast;
+        int64_t channels = min64(j->abreast, t->channels - c);
         load_source(&b, image, c, channels);
         if (phases(t) == 1 && t->axis[2].t == 1 && !t->start && !b.merged && !j->turned)
             for (int64_t k = 0; k < channels; k++) run_direct(&b, image, c, k);
@@ -326,8 +326,8 @@ static void cut_blocks(struct job *j) {
     j->out_floats = a[2].step_out * (j->n[2] + a[2].reach) * j->n[1];
     j->blocks[0] = a[0].out, j->blocks[1] = parts(a[1].count, j->n[1]), j->blocks[2] = parts(a[2].count, j->n[2]);
     j->turned = a[2].s != 1 || a[2].t != 1;
-    j->abreast = min64(t->channels, j->turned ? PE_DW_ABREAST : max64(min64(FEW_FLOATS / (j->box_floats + 1),
-                                                                            PE_DW_ABREAST), 1));
+    int64_t most = j->turned ? PE_DW_ABREAST : min64(FEW_FLOATS / (j->box_floats + 1), PE_DW_ABREAST);
+    j->abreast = min64(t->channels, max64(most, 1));
     j->lots = parts(t->channels, j->abreast);
 }
 

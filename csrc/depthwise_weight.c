@@ -1,8 +1,7 @@
 /* The gradient to the weight: a block of x, sorted into phases, against the block of the gradient to y that lies
- * over it
- * with zeros between its rows. Each tap is a dot product of two runs of memory. Blocks are cut by shape alone, and
- * their
- * sums are added in double in a fixed order, so that neither layout nor threads decide about the result. */
+ * over it with zeros between its rows. Each tap is a dot product of two runs of memory. Blocks are cut by shape
+ * alone, and their sums are added in double in a fixed order, so that neither layout nor threads decide about the
+ * result. */
 #include "depthwise_paths.h"
 
 #include <math.h>
@@ -153,8 +152,8 @@ static void cut_blocks(struct job *j) {
     j->steps = q->images * j->blocks[0] * j->blocks[1] * j->blocks[2];
     j->parts = max64(min64(j->steps, parts(MOST_ITEMS, j->channels)), 1);
     j->turned = q->x_s[2] != 1 || q->y_s[2] != 1;
-    j->abreast = min64(j->channels, j->turned ? PE_DW_ABREAST : max64(min64(FEW_FLOATS / j->box_floats,
-                                                                            PE_DW_ABREAST), 1));
+    int64_t most = j->turned ? PE_DW_ABREAST : min64(FEW_FLOATS / j->box_floats, PE_DW_ABREAST);
+    j->abreast = min64(j->channels, max64(most, 1));
     j->lots = parts(j->channels, j->abreast);
 }
 
@@ -173,8 +172,8 @@ pe_status pe_depthwise_weight(pe_context *ctx, const struct pe_conv_problem *q, 
                       ((double)j.taps * TAP_NS + ELEMENT_NS);
     const int64_t grain = max64(min64((int64_t)(RANGE_NS / (ns + 1)), items / 8), 1);
     pe_parallel_for(ctx, items, grain, pe_threads_for(ctx, ns * (double)items), body, &j);
-    if (!j.failed) pe_parallel_for(ctx, j.channels, 16, pe_threads_for(ctx, (double)(j.channels * j.taps)),
-                                   write_channels, &j);
+    int threads = pe_threads_for(ctx, (double)(j.channels * j.taps));
+    if (!j.failed) pe_parallel_for(ctx, j.channels, 16, threads, write_channels, &j);
     pe_free(ctx, j.sums);
     return j.failed ? pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for blocks of the image") : PE_OK;
 }

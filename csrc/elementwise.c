@@ -131,3 +131,17 @@ pe_status pe_elementwise(pe_context *ctx, const pe_elementwise_args *args, pe_er
     pe_walk_run(ctx, &w, ns, run_loop, &loop);
     return PE_OK;
 }
+
+pe_status pe_activation_loop(pe_context *ctx, int op, const char *operation, pe_loop **loop, pe_error *err) {
+    *loop = NULL;
+    if (op == PE_NO_ACTIVATION) return PE_OK;
+    const pe_elementwise_info *info =
+        op >= 0 && op < pe_elementwise_count() ? pe_elementwise_describe(op) : NULL;
+    if (!info)
+        return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: activation %d is no elementwise operation", operation, op);
+    if (info->inputs != 1 || info->in_dtype[0] != PE_FLOAT32 || info->out_dtype != PE_FLOAT32)
+        return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: activation %s must take one float32 and give one", operation,
+                       info->name);
+    *loop = ctx->kernels->elementwise.loop[op];
+    return PE_OK;
+}

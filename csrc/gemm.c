@@ -69,8 +69,7 @@ pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *g, co
                              .lanes = ctx->kernels->vector_floats };
     if (g->m == 0 || g->n == 0 || batch->count == 0) return PE_OK;
     pe_gemm_make_plan(ctx->kernels, pe_get_num_threads(ctx), &r.g, &r.plan);
-    if (g->activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[g->activation];
-    r.finishes = g->bias || r.activation || g->scale || g->residual;
+    r.finishes = g->bias || g->activation || g->scale || g->residual;
     int threads = pe_threads_for(ctx, r.plan.nanoseconds * (double)batch->count), done;
     if (r.plan.b == PE_GEMM_SHARED) {
         done = run_shared(&r, batch, threads);

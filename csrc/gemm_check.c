@@ -188,18 +188,6 @@ static void fold_batch(struct pe_gemm_problem *g, struct pe_gemm_batch *batch) {
     }
 }
 
-static pe_status check_activation(int op, pe_error *err) {
-    if (op == PE_NO_ACTIVATION) return PE_OK;
-    const pe_elementwise_info *info =
-        op >= 0 && op < pe_elementwise_count() ? pe_elementwise_describe(op) : NULL;
-    if (!info)
-        return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: activation %d is no elementwise operation", op);
-    if (info->inputs != 1 || info->in_dtype[0] != PE_FLOAT32 || info->out_dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: activation %s must take one float32 and give one",
-                       info->name);
-    return PE_OK;
-}
-
 static pe_status check_residual(const pe_tensor *residual, const pe_tensor *c, pe_error *err) {
     pe_status status = check_operand(residual, "residual", 2, 0, err);
     if (status) return status;
@@ -217,6 +205,7 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
     if (!args) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: no arguments");
     const pe_tensor *a = args->a, *b = args->b, *c = args->c, *bias = args->bias, *residual = args->residual;
     pe_tensor from_pack;
+    pe_loop *activation;
     pe_status status;
     if (args->packed) {
         if (b) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: b and packed are given, one is needed");
@@ -232,7 +221,7 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
     if (residual && (status = check_residual(residual, c, err))) return status;
     if ((status = read_batch(a, b, c, residual, batch, err))) return status;
     if ((status = check_matrices(a, b, c, bias, err))) return status;
-    if ((status = check_activation(args->activation, err))) return status;
+    if ((status = pe_activation_loop(ctx, args->activation, "gemm", &activation, err))) return status;
     if ((status = check_writable(c, err))) return status;
     if ((status = check_apart(c, a, "a", err))) return status;
     if ((status = args->packed ? check_apart_from_pack(ctx, c, args->packed, b, err) : check_apart(c, b, "b", err)))
@@ -252,7 +241,7 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
         .bias_i = 0, .bias_j = bias ? bias->strides[0] / 4 : 0,
         .residual_i = residual ? residual->strides[rc] / 4 : 0,
         .residual_j = residual ? residual->strides[rc + 1] / 4 : 0,
-        .scale = args->scale, .activation = args->activation, .accumulate = args->accumulate,
+        .scale = args->scale, .activation = activation, .accumulate = args->accumulate,
     };
     if (batch->count > 0 && g->m > 0) fold_batch(g, batch);
     return PE_OK;

@@ -28,7 +28,8 @@ struct pe_gemm_problem {
     int a_half, b_half;
     int64_t a_i, a_p, b_p, b_j, c_i, c_j, bias_i, bias_j, residual_i, residual_j;
     const float *scale;
-    int activation, accumulate;
+    pe_loop *activation;                   /* or NULL */
+    int accumulate;
 };
 
 /* p moved on by so many elements of float32 or, where half is set, bfloat16. */

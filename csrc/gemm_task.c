@@ -43,10 +43,10 @@ static void finish(const struct pe_gemm_run *r, const struct pe_gemm_problem *g,
     if (g->bias)
         kernels->add(tile, tile_row, g->bias + i * g->bias_i + j * g->bias_j, g->bias_i, g->bias_j,
                      (size_t)rows, (size_t)columns);
-    if (r->activation) {
+    if (g->activation) {
         const void *in[1] = { tile };
         const ptrdiff_t step[1] = { 1 };
-        r->activation(tile, in, step, (size_t)(rows * tile_row));
+        g->activation(tile, in, step, (size_t)(rows * tile_row));
     }
     struct run_of_rows run;
     for (int64_t y = 0; g->residual && y < rows; y += run.rows) {
@@ -56,13 +56,13 @@ static void finish(const struct pe_gemm_run *r, const struct pe_gemm_problem *g,
     }
 }
 
-static void write_run(const struct pe_gemm_run *r, const struct pe_gemm_problem *g, float *c, const float *from,
-                      int64_t width, int64_t rows, int64_t columns) {
-    if (g->c_j == 1) r->kernels->copy(c, g->c_i, from, width, 1, (size_t)rows, (size_t)columns);
-    else if (g->c_i == 1) r->kernels->copy(c, g->c_j, from, 1, width, (size_t)columns, (size_t)rows);
+void pe_gemm_write(const struct pe_gemm_kernels *kernels, float *c, int64_t c_i, int64_t c_j, const float *from,
+                   int64_t width, int64_t rows, int64_t columns) {
+    if (c_j == 1) kernels->copy(c, c_i, from, width, 1, (size_t)rows, (size_t)columns);
+    else if (c_i == 1) kernels->copy(c, c_j, from, 1, width, (size_t)columns, (size_t)rows);
     else
         for (int64_t y = 0; y < rows; y++)
-            for (int64_t x = 0; x < columns; x++) c[y * g->c_i + x * g->c_j] = from[y * width + x];
+            for (int64_t x = 0; x < columns; x++) c[y * c_i + x * c_j] = from[y * width + x];
 }
 
 /* What the tiles left at `from` (rows of `width` floats) to where c lies. */
@@ -71,7 +71,8 @@ static void write_out(const struct pe_gemm_run *r, const struct pe_gemm_problem 
     struct run_of_rows run;
     for (int64_t y = 0; y < rows; y += run.rows) {
         run = rows_from(g, i + y, rows - y);
-        write_run(r, g, g->c + run.c + j * g->c_j, from + y * width, width, run.rows, columns);
+        pe_gemm_write(r->kernels, g->c + run.c + j * g->c_j, g->c_i, g->c_j, from + y * width, width, run.rows,
+                      columns);
     }
 }
 

@@ -70,7 +70,7 @@ pe_status pe_int4_run(pe_context *ctx, const struct pe_qpack_view *view, const p
     const struct pe_int4_kernels *kernels = &ctx->kernels->int4;
     struct run r = { .ctx = ctx, .view = view, .from = args->x, .out = args->out, .bias = bias,
                      .m = args->x->shape[0] };
-    pe_status status = pe_quant_activation(ctx, args->activation, "qlinear", &r.activation, err);
+    pe_status status = pe_activation_loop(ctx, args->activation, "qlinear", &r.activation, err);
     if (status) return status;
     /* whole groups, an odd number of cache lines: the rows of a tile do not evict each other */
     r.x_row = parts(view->k, view->group) * view->group + 16;

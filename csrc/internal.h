@@ -33,6 +33,10 @@ int pe_is_contiguous(const pe_tensor *t); /* row-major, no gaps; axes of size 1 
  * over int64, missing data, strides that are no multiples of the element size. */
 pe_status pe_check_tensor(const pe_tensor *t, const char *operation, const char *argument, pe_error *err);
 
+/* elementwise.c: the loop of an activation that a call does at its store, NULL for PE_NO_ACTIVATION; refuses all but
+ * operations of one float32 that give one. */
+pe_status pe_activation_loop(pe_context *ctx, int op, const char *operation, pe_loop **loop, pe_error *err);
+
 /* pool.c: the cost model. A call of `nanoseconds` of work on one thread deserves this many
  * threads (1 .. the context's number); give it to pe_parallel_for as max_threads. Every kernel
  * runs inside pe_parallel_for, also on one thread: it sets the floating-point state. */

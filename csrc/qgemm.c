@@ -258,7 +258,7 @@ pe_status pe_qgemm(pe_context *ctx, const pe_qgemm_args *args, pe_error *err) {
     struct call c = { .args = args };
     pe_status status = check(ctx, args, &view, err);
     if (status) return status;
-    if ((status = pe_quant_activation(ctx, args->activation, "qgemm", &c.q.activation, err))) return status;
+    if ((status = pe_activation_loop(ctx, args->activation, "qgemm", &c.q.activation, err))) return status;
     int64_t m = args->a->shape[0], n = view.n;
     if (m == 0 || n == 0) return PE_OK;
     c.k = view.k;

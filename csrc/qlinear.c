@@ -50,7 +50,7 @@ static pe_status run_int8(pe_context *ctx, const struct pe_qpack_view *view, con
     if (view->k > PE_QUANT_MAX_K)
         return pe_fail(err, PE_ERR_SHAPE, 1, "qlinear: %lld columns of int8 are more than %d, sums could wrap",
                        (long long)view->k, PE_QUANT_MAX_K);
-    if ((status = pe_quant_activation(ctx, args->activation, "qlinear", &r.q.activation, err))) return status;
+    if ((status = pe_activation_loop(ctx, args->activation, "qlinear", &r.q.activation, err))) return status;
     r.q.c_i = args->out->strides[0] / 4, r.q.c_j = view->n == 1 ? 1 : args->out->strides[1] / 4;
     r.q.a_row = pe_qgemm_row_bytes(ctx->kernels, view->k);
     size_t vector = line_up((size_t)m * 4), bytes = 2 * vector + (size_t)m * r.q.a_row;

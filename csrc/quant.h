@@ -58,7 +58,6 @@ pe_status pe_quant_vector(const pe_tensor *t, const char *operation, const char 
 pe_status pe_quant_apart(const pe_tensor *out, const pe_tensor *t, const char *operation, const char *name,
                          pe_error *);
 pe_status pe_quant_writable(const pe_tensor *out, const char *operation, pe_error *);
-pe_status pe_quant_activation(pe_context *, int op, const char *operation, pe_loop **loop, pe_error *);
 /* vectors of 4-byte elements, dense: count elements of t, the first repeated when t has but one */
 void pe_quant_dense(void *to, const pe_tensor *t, int64_t count);
 

@@ -80,20 +80,6 @@ pe_status pe_quant_writable(const pe_tensor *out, const char *operation, pe_erro
     return PE_OK;
 }
 
-pe_status pe_quant_activation(pe_context *ctx, int op, const char *operation, pe_loop **loop, pe_error *err) {
-    *loop = NULL;
-    if (op == PE_NO_ACTIVATION) return PE_OK;
-    const pe_elementwise_info *info =
-        op >= 0 && op < pe_elementwise_count() ? pe_elementwise_describe(op) : NULL;
-    if (!info)
-        return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: activation %d is no elementwise operation", operation, op);
-    if (info->inputs != 1 || info->in_dtype[0] != PE_FLOAT32 || info->out_dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: activation %s must take one float32 and give one", operation,
-                       info->name);
-    *loop = ctx->kernels->elementwise.loop[op];
-    return PE_OK;
-}
-
 void pe_quant_dense(void *to, const pe_tensor *t, int64_t count) {
     int64_t step = t->shape[0] == 1 ? 0 : t->strides[0];
     const char *from = t->data;

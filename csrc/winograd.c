@@ -73,7 +73,6 @@ static void body(int64_t begin, int64_t end, void *arg) {
 static pe_status run(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_error *err) {
     struct pe_winograd_run r = { .ctx = ctx, .kernels = ctx->kernels, .q = q, .panels = panels,
                                  .lanes = ctx->kernels->vector_floats };
-    if (q->activation != PE_NO_ACTIVATION) r.activation = ctx->kernels->elementwise.loop[q->activation];
     double tiles = (double)q->images * (double)tiles_along(q, 1) * (double)tiles_along(q, 2);
     double fmas = PE_WINOGRAD_POSITIONS * (TILE_COST * tiles + WEIGHT_COST) * (double)q->in * (double)q->out;
     int threads = pe_threads_for(ctx, fmas * FMA_NS / (double)r.lanes);

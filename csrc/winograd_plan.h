@@ -11,7 +11,6 @@ struct pe_winograd_run {
     const struct pe_kernels *kernels;
     const struct pe_conv_problem *q;
     const float *panels;        /* by pe_conv_pack_panels */
-    pe_loop *activation;        /* or NULL */
     int64_t lanes, nr;          /* nr: columns of a panel */
     int64_t depth;              /* channels at a time, of V and of the weights */
     int64_t down, across;       /* tiles of an image */

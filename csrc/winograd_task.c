@@ -1,6 +1,7 @@
 /* A block of tiles against panels of output channels: V, the transformed input, is made once. For each panel, some
  * channels at a time, the weights are transformed into U, and 36 products V U go on with M, which stays in L2; M
  * becomes y. */
+#include "gemm_task.h"
 #include "kernels/winograd.h"
 #include "sizes.h"
 #include "winograd_plan.h"
@@ -157,23 +158,15 @@ static void finish(const struct block *b, const struct area *a) {
     int64_t places = a->columns, line = q->y_s[1], start = at_y(q, a);
     if (line == places * q->y_s[2]) places *= a->rows;
     if (q->accumulate) add_lines(b, q->y + start, a, line, places);
-    if (b->r->activation) {
+    if (q->activation) {
         const void *in[1] = { b->results };
         const ptrdiff_t step[1] = { 1 };
-        b->r->activation(b->results, in, step, (size_t)(a->rows * a->columns * a->width));
+        q->activation(b->results, in, step, (size_t)(a->rows * a->columns * a->width));
     }
     if (q->residual) add_lines(b, q->residual + start, a, line, places);
-    for (int64_t y = 0; y * places < a->rows * a->columns; y++) {
-        const float *from = b->results + y * places * a->width;
-        float *to = q->y + start + y * line;
-        if (q->y_s[2] == 1)
-            kernels->copy(to, q->y_c, from, 1, a->width, (size_t)a->channels, (size_t)places);
-        else if (q->y_c == 1)
-            kernels->copy(to, q->y_s[2], from, a->width, 1, (size_t)places, (size_t)a->channels);
-        else
-            for (int64_t p = 0; p < places; p++)
-                for (int64_t c = 0; c < a->channels; c++) to[p * q->y_s[2] + c * q->y_c] = from[p * a->width + c];
-    }
+    for (int64_t y = 0; y * places < a->rows * a->columns; y++)
+        pe_gemm_write(kernels, q->y + start + y * line, q->y_s[2], q->y_c, b->results + y * places * a->width, a->width,
+                      places, a->channels);
 }
 
 /* The results of a group of tiles, the first of which is number `tile` of the block, at row y and column x of tiles. */
@@ -183,7 +176,7 @@ static void write_group(const struct block *b, const struct area *panel, const f
     struct area a = *panel;
     a.row = PLACES * y, a.column = PLACES * x;
     a.rows = min64(PLACES * down, q->places[1] - a.row), a.columns = min64(PLACES * across, q->places[2] - a.column);
-    int direct = q->y_c == 1 && !q->accumulate && !b->r->activation && !q->residual;
+    int direct = q->y_c == 1 && !q->accumulate && !q->activation && !q->residual;
     float *to = direct ? q->y + at_y(q, &a) : b->results;
     int64_t to_row = direct ? q->y_s[1] : a.columns * a.width, to_column = direct ? q->y_s[2] : a.width;
     for (int64_t i = 0; i < down; i++)

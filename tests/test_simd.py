@@ -58,6 +58,16 @@ def test_any(probe_libraries, run_probe, probe_level):
         assert run_probe("any", x, np.zeros_like(x))[0] == (place >= 0)
 
 
+def test_lanes_of_two(probe_libraries, run_probe, probe_level):
+    lanes = probe_libraries[probe_level].probe_lanes()
+    a, b = np.arange(2 * lanes, dtype=np.float32).reshape(2, lanes)
+    both, turns = np.concatenate((a, b)), np.stack((a, b), axis=1).ravel()
+    assert np.array_equal(run_probe("evens", a, b), both[::2])
+    assert np.array_equal(run_probe("odds", a, b), both[1::2])
+    assert np.array_equal(run_probe("zip_low", a, b), turns[:lanes])
+    assert np.array_equal(run_probe("zip_high", a, b), turns[lanes:])
+
+
 def test_conversions(run_probe):
     x = np.random.default_rng(0).uniform(-(2**31) + 200, 2**31 - 200, COUNT).astype(np.float32)
     x = np.concatenate([x, np.arange(-40, 40) / np.float32(4), [0, -0.0, 1e-45, 8388607.5]]).astype(np.float32)

@@ -30,7 +30,8 @@
  *   v_ldexp(x, n)       x * 2^n in one rounding, denormals and infinity right; x is NaN or
  *                       2^-40 < |x| < 2^40, n a whole number, |n| <= 252, or both are NaN
  *   v_bits(x) v_frombits(i)   the same bits as the other type
- *   v_evens(a, b)       lanes 0, 2, 4, ... of a, then of b
+ *   v_evens v_odds(a, b)         lanes 0, 2, 4, ... (1, 3, 5, ...) of a, then of b
+ *   v_zip_low v_zip_high(a, b)   lanes of a and b in turn: of their lower (upper) halves
  *   v_prefetch(p)       a hint: p is read soon; v_prefetch_l2(p): a little later;
  *   v_prefetch_write(p) p is written soon
  *
@@ -70,15 +71,29 @@ PE_INLINE vf v_copysign(vf magnitude, vf sign) {
     vi top = v_seti(INT32_MIN);
     return (vf)(((vi)magnitude & ~top) | ((vi)sign & top));
 }
+
+/* gcc wants the lanes as constants, one by one */
 #if VL == 16
-PE_INLINE vf v_evens(vf a, vf b) {
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-}
+#define PE_EVERY_OTHER(a, b, i) \
+    __builtin_shufflevector(a, b, i, i + 2, i + 4, i + 6, i + 8, i + 10, i + 12, i + 14, i + 16, i + 18, i + 20, \
+                            i + 22, i + 24, i + 26, i + 28, i + 30)
+#define PE_LANES_IN_TURN(a, b, i) \
+    __builtin_shufflevector(a, b, i, i + 16, i + 1, i + 17, i + 2, i + 18, i + 3, i + 19, i + 4, i + 20, i + 5, \
+                            i + 21, i + 6, i + 22, i + 7, i + 23)
 #elif VL == 8
-PE_INLINE vf v_evens(vf a, vf b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
+#define PE_EVERY_OTHER(a, b, i) \
+    __builtin_shufflevector(a, b, i, i + 2, i + 4, i + 6, i + 8, i + 10, i + 12, i + 14)
+#define PE_LANES_IN_TURN(a, b, i) \
+    __builtin_shufflevector(a, b, i, i + 8, i + 1, i + 9, i + 2, i + 10, i + 3, i + 11)
 #else
-PE_INLINE vf v_evens(vf a, vf b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
+#define PE_EVERY_OTHER(a, b, i) __builtin_shufflevector(a, b, i, i + 2, i + 4, i + 6)
+#define PE_LANES_IN_TURN(a, b, i) __builtin_shufflevector(a, b, i, i + 4, i + 1, i + 5)
 #endif
+PE_INLINE vf v_evens(vf a, vf b) { return PE_EVERY_OTHER(a, b, 0); }
+PE_INLINE vf v_odds(vf a, vf b) { return PE_EVERY_OTHER(a, b, 1); }
+PE_INLINE vf v_zip_low(vf a, vf b) { return PE_LANES_IN_TURN(a, b, 0); }
+PE_INLINE vf v_zip_high(vf a, vf b) { return PE_LANES_IN_TURN(a, b, VL / 2); }
+
 PE_INLINE void v_prefetch(const void *p) { __builtin_prefetch(p); }
 PE_INLINE void v_prefetch_l2(const void *p) { __builtin_prefetch(p, 0, 2); }
 PE_INLINE void v_prefetch_write(const void *p) { __builtin_prefetch(p, 1); }

@@ -70,15 +70,15 @@ cdef Tensor conv_bias(Tensor bias, str what):
     return dense
 
 
-def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups, int activation=-1,
-         Tensor residual=None, bint recorded=True):
-    """y (N, O, sizes) of x (N, C, space) and w (O, C / groups, kernel): act(sum + bias) + residual. y has its channels
-    last where x or w has."""
+def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups,
+         bint recorded=True):
+    """y (N, O, sizes) of x (N, C, space) and w (O, C / groups, kernel), plus bias. y has its channels last where x or w
+    has. recorded: the tape will hold it; else the weight may be packed for the next time."""
     cdef pe_conv_args args
     cdef pe_error err
     cdef pe_status status
     cdef pe_tensor layout
-    cdef Tensor out, flat = conv_bias(bias, "conv"), added = None
+    cdef Tensor out, flat = conv_bias(bias, "conv")
     cdef PackedWeight packed = None
     cdef int axes = 2 + <int>len(sizes)
     read_conv(&args, steps, spacings, befores, groups, "conv")
@@ -86,11 +86,7 @@ def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, size
     need_axes(w, axes, "conv", "weight")
     result_shape(&layout, x.view.shape[0], w.view.shape[0], sizes)
     out = new_image(&layout, is_channels_last(&x.view) or is_channels_last(&w.view), "conv")
-    args.x, args.w, args.y, args.bias, args.activation = &x.view, &w.view, &out.view, view_or_null(flat), activation
-    if residual is not None:
-        added = empty_like(&out.view, PE_FLOAT32)
-        copy_into(&residual.view, &added.view)
-        args.residual = &added.view
+    args.x, args.w, args.y, args.bias = &x.view, &w.view, &out.view, view_or_null(flat)
     if recorded:
         forget_pack(w)
     else:

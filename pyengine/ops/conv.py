@@ -168,24 +168,22 @@ def _weight(x: Tensor, y: Tensor, at: Windows, sizes, channels_last: bool) -> Te
     return _core.record(out, "conv_weight", (x, y), (x, y), at)
 
 
-def _bias(g: Tensor) -> Tensor:
-    return total(g, (0, *range(2, g.ndim)))
+def _pulled_back(node, g, back, x: Tensor, y: Tensor):
+    """The gradients of conv or conv_input, the one by what it saw first made by `back`, that by w from x and y."""
+    (seen, w), at = node.saved, node.meta
+    first = back(g, w, None, at, seen.shape[2:]) if node.needs(0) else None
+    dw = _weight(x, y, at, w.shape[2:], _core.has_channels_last(w)) if node.needs(1) else None
+    return first, dw, total(g, (0, *range(2, g.ndim))) if node.needs(2) else None
 
 
 @rule("conv")
 def _conv_rule(node, g):
-    (x, w), at = node.saved, node.meta
-    dx = _input(g, w, None, at, x.shape[2:]) if node.needs(0) else None
-    dw = _weight(x, g, at, w.shape[2:], _core.has_channels_last(w)) if node.needs(1) else None
-    return dx, dw, _bias(g) if node.needs(2) else None
+    return _pulled_back(node, g, _input, node.saved[0], g)
 
 
 @rule("conv_input")
 def _conv_input_rule(node, g):
-    (y, w), at = node.saved, node.meta
-    dy = _output(g, w, None, at, y.shape[2:]) if node.needs(0) else None
-    dw = _weight(g, y, at, w.shape[2:], _core.has_channels_last(w)) if node.needs(1) else None
-    return dy, dw, _bias(g) if node.needs(2) else None
+    return _pulled_back(node, g, _output, g, node.saved[0])
 
 
 @rule("conv_weight")

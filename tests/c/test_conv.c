@@ -341,6 +341,21 @@ static void test_same_bits(void) {
     end_sharing(ctx, &before);
 }
 
+/* A depthwise weight is read as it lies: what has no bytes to be packed into must not be written. */
+static void test_nothing_to_pack(void) {
+    const struct shape s = { 1, 5, 1, 1, { 4, 4 }, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 4, 4 }, 2 };
+    struct image x = make_image(1, 5, s.size, 2, 0, 0), w = make_image(5, 1, s.kernel, 2, 0, 0);
+    struct image y = make_image(1, 5, s.places, 2, 0, 0);
+    const pe_conv_args args = args_for(&s, &x, &w, &y);
+    _Alignas(64) char memory[64] = { 0 }, before[64] = { 0 };
+    size_t bytes = 1;
+    pe_error err;
+    CHECK(pe_conv_pack_bytes(ctx, &args, &bytes, &err) == PE_OK && bytes == 0);
+    CHECK(pe_conv_pack(ctx, &args, memory, &err) == PE_ERR_ARGUMENT);
+    CHECK(memcmp(memory, before, sizeof memory) == 0);
+    free(x.data), free(w.data), free(y.data);
+}
+
 static void test_refusals(void) {
     const struct shape s = { 1, 1, 2, 3, { 4, 4 }, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 4, 4 }, 2 };
     struct image x = make_image(1, 2, s.size, 2, 0, 0), w = make_image(3, 2, s.kernel, 2, 0, 0);
@@ -372,6 +387,7 @@ int main(void) {
     for (int i = 0; i < 900; i++) one_trial((enum which)(i % 3), any_shape());
     for (int i = 0; i < 40; i++) one_trial((enum which)(i % 2), any_winograd_shape((enum which)(i % 2)));
     test_same_bits();
+    test_nothing_to_pack();
     test_refusals();
     return check_report();
 }

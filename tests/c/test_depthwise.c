@@ -70,6 +70,7 @@ struct sample {
     struct array x, w, y, g, residual, start;
 };
 static float biases[512];
+static pe_loop *relu(void) { return pe_default_context()->kernels->elementwise.loop[PE_OP_relu]; }
 
 static void point(struct sample *s, const struct array *x, const struct array *y) {
     s->q.x = x->data, s->q.x_n = x->stride[0], s->q.x_c = x->stride[1];
@@ -111,7 +112,7 @@ static struct sample make_sample(void) {
     for (int d = 0; d < 3; d++) q->w_k[d] = s.w.stride[2 + d];
     q->bias = draw(2) ? biases : NULL;
     q->accumulate = !draw(4);
-    q->activation = draw(2) ? PE_NO_ACTIVATION : PE_OP_relu;
+    q->activation = draw(2) ? NULL : relu();
     if (!draw(2)) q->residual = s.residual.data;
     return s;
 }
@@ -151,12 +152,12 @@ static void check_forward(const struct sample *s, const struct array *y) {
         double sum = q->accumulate ? *at(&s->start, n, c, i, j, k) : 0, room = fabs(sum);
         EACH_TAP(q, t) {
             int in = meets(q, p, t, u);
-            double term = (in ? (double)*at(&s->x, n, c / q->out, u[0], u[1], u[2]) : 0.0) * *at(&s->w, c, 0, t[0],
-                    t[1], t[2]);
+            double x = in ? (double)*at(&s->x, n, c / q->out, u[0], u[1], u[2]) : 0.0;
+            double term = x * (double)*at(&s->w, c, 0, t[0], t[1], t[2]);
             sum += term, room += fabs(term);
         }
         if (q->bias) sum += q->bias[c], room += fabs(q->bias[c]);
-        if (q->activation == PE_OP_relu) sum = sum > 0 || isnan(sum) ? sum : 0;
+        if (q->activation) sum = sum > 0 || isnan(sum) ? sum : 0;
         if (q->residual) sum += *at(&s->residual, n, c, i, j, k), room += fabs(*at(&s->residual, n, c, i, j, k));
         CHECK(close_to(*at(y, n, c, i, j, k), sum, terms * U * room));
     }
@@ -174,8 +175,8 @@ static void check_backward(const struct sample *s, const struct array *dx, const
         EACH_TAP(q, t) {
             int64_t to_w = images + c * taps + (t[0] * q->kernel[1] + t[1]) * q->kernel[2] + t[2];
             int in = meets(q, p, t, u);
-            double x = in ? (double)*at(&s->x, n, c / q->out, u[0], u[1], u[2]) : 0.0, w = *at(&s->w, c, 0, t[0],
-                    t[1], t[2]);
+            double x = in ? (double)*at(&s->x, n, c / q->out, u[0], u[1], u[2]) : 0.0;
+            double w = *at(&s->w, c, 0, t[0], t[1], t[2]);
             sum[to_w] += g * x, room[to_w] += fabs(g * x);
             if (!in) continue;
             int64_t to_x = (n * q->groups + c / q->out) * space + (u[0] * q->size[1] + u[1]) * q->size[2] + u[2];
@@ -204,11 +205,10 @@ static struct results run_as(struct sample *s, enum order order, int threads) {
     struct pe_conv_problem *q = &s->q;
     const int64_t channels = q->groups * q->out;
     struct sample own = *s;
-    struct array x = make_array(q->images, q->groups, q->size, order), g = make_array(q->images, channels, q->places,
-            order);
-    struct results r = { make_array(q->images, channels, q->places, order), make_array(q->images, q->groups, q->size,
-            order),
-                         make_array(channels, 1, q->kernel, FIRST) };
+    struct array x = make_array(q->images, q->groups, q->size, order);
+    struct array g = make_array(q->images, channels, q->places, order);
+    struct results r = { make_array(q->images, channels, q->places, order),
+                         make_array(q->images, q->groups, q->size, order), make_array(channels, 1, q->kernel, FIRST) };
     struct array residual = make_array(q->images, channels, q->places, order);
     /* strides are shared: odd orders draw their signs */
     memcpy(residual.stride, r.y.stride, sizeof r.y.stride);

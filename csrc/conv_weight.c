@@ -5,6 +5,7 @@
 #include "depthwise.h"
 #include "gemm_plan.h"
 #include "sizes.h"
+#include "winograd.h"
 
 #include <string.h>
 
@@ -150,6 +151,7 @@ pe_status pe_conv_weight(pe_context *ctx, const pe_conv_args *args, pe_error *er
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "conv_weight: takes no bias, residual or activation");
     if (outputs_of(&q) == 0) return PE_OK;
     if (pe_depthwise_suits(&q) && !q.accumulate) return pe_depthwise_weight(ctx, &q, (float *)q.w, err);
+    if (pe_winograd_weight_suits(&q)) return pe_winograd_weight(ctx, &q, err);
     if (outputs_of(&q) <= FEW_OUTPUTS && q.images > 1 && pe_conv_places(&q) > 0)
         return run_parts(ctx, &q, err);
     if (q.images == 0 || pe_conv_places(&q) == 0) { /* the empty sum */

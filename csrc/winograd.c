@@ -1,7 +1,6 @@
 /* pe_winograd: what suits it, and how the tiles are cut into tasks. */
 #include "winograd.h"
 #include "conv_paths.h"
-#include "kernels/winograd.h"
 #include "sizes.h"
 #include "winograd_plan.h"
 
@@ -17,29 +16,19 @@ static const double FMA_NS = 0.2;       /* of a vector */
 
 static int64_t tiles_along(const struct pe_conv_problem *q, int d) { return parts(q->places[d], PE_WINOGRAD_PLACES); }
 
-int pe_winograd_suits(const struct pe_conv_problem *q) {
+int pe_winograd_fits(const struct pe_conv_problem *q) {
     if (q->groups != 1 || q->in < FEWEST_CHANNELS || q->out < FEWEST_CHANNELS) return 0;
     for (int d = 0; d < PE_CONV_AXES; d++)
         if (q->kernel[d] != (d ? 3 : 1) || q->step[d] != 1 || q->spacing[d] != 1) return 0;
-    if (q->size[0] != 1 || q->places[0] != 1 || q->before[0] != 0) return 0;
+    return q->size[0] == 1 && q->places[0] == 1 && q->before[0] == 0;
+}
+
+int pe_winograd_suits(const struct pe_conv_problem *q) {
+    if (!pe_winograd_fits(q)) return 0;
     double tiles = (double)tiles_along(q, 1) * (double)tiles_along(q, 2);
     if (tiles < MANY_TILES && q->out < SHARED_CHANNELS) return 0;
     return 9 * (double)q->places[1] * (double)q->places[2] >=
            PE_WINOGRAD_POSITIONS * (TILE_COST * tiles + WEIGHT_COST);
-}
-
-/* Rows of tiles as far as a block's V has room, several images where there is more. */
-static void cut_blocks(struct pe_winograd_run *r) {
-    const struct pe_conv_problem *q = r->q;
-    int64_t most = max64(min64(BLOCK_FLOATS / (PE_WINOGRAD_POSITIONS * q->in), 64), 6);
-    r->down = tiles_along(q, 1), r->across = tiles_along(q, 2);
-    r->blocks_across = parts(r->across, most);
-    r->block_across = parts(r->across, r->blocks_across);
-    r->blocks_down = parts(r->down, max64(most / r->block_across, 1));
-    r->block_down = parts(r->down, r->blocks_down);
-    r->block_images = r->blocks_down * r->blocks_across > 1 ? 1 : max64(most / (r->down * r->across), 1);
-    r->block_images = min64(r->block_images, q->images);
-    r->tiles = r->block_images * r->block_down * r->block_across;
 }
 
 static void plan(struct pe_winograd_run *r, int threads) {
@@ -47,16 +36,16 @@ static void plan(struct pe_winograd_run *r, int threads) {
     r->nr = min64(r->kernels->gemm.vectors, parts(q->out, r->lanes)) * r->lanes;
     r->panel_count = parts(q->out, r->nr);
     r->depth = parts(parts(q->in, parts(q->in, PE_WINOGRAD_DEPTH)), r->lanes) * r->lanes;
-    cut_blocks(r);
-    int64_t blocks = parts(q->images, r->block_images) * r->blocks_down * r->blocks_across;
+    r->cut = pe_winograd_cut_blocks(q, max64(min64(BLOCK_FLOATS / (PE_WINOGRAD_POSITIONS * q->in), 64), 6));
+    int64_t blocks = r->cut.blocks;
     r->cuts = blocks >= 2 * threads ? 1 : min64(r->panel_count, parts(2 * threads, blocks));
     if (threads == 1) r->cuts = 1;
     r->tasks = blocks * r->cuts;
     r->group_down = r->group_across = 1;
     if (q->y_c == 1) return; /* tile by tile, in L1 */
-    r->group_across = r->block_across;
-    int64_t row = PE_WINOGRAD_PLACES * PE_WINOGRAD_PLACES * r->block_across * r->nr;
-    r->group_down = max64(min64(GROUP_FLOATS / row, r->block_down), 1);
+    r->group_across = r->cut.block_across;
+    int64_t row = PE_WINOGRAD_PLACES * PE_WINOGRAD_PLACES * r->cut.block_across * r->nr;
+    r->group_down = max64(min64(GROUP_FLOATS / row, r->cut.block_down), 1);
 }
 
 static void body(int64_t begin, int64_t end, void *arg) {

@@ -2,10 +2,9 @@
 #ifndef PE_WINOGRAD_PLAN_H
 #define PE_WINOGRAD_PLAN_H
 
-#include "conv.h"
+#include "winograd_tiles.h"
 
-/* Blocks are rectangles of tiles of one image, or several images where one has few tiles. A task is a block against
- * some panels of output channels. */
+/* A task is a block of tiles against some panels of output channels. */
 struct pe_winograd_run {
     pe_context *ctx;
     const struct pe_kernels *kernels;
@@ -13,10 +12,7 @@ struct pe_winograd_run {
     const float *panels;        /* by pe_conv_pack_panels */
     int64_t lanes, nr;          /* nr: columns of a panel */
     int64_t depth;              /* channels at a time, of V and of the weights */
-    int64_t down, across;       /* tiles of an image */
-    int64_t block_down, block_across, block_images;
-    int64_t blocks_down, blocks_across;
-    int64_t tiles;              /* of a block, at most */
+    struct pe_winograd_cut cut;
     int64_t panel_count, cuts, tasks;
     int64_t group_down, group_across; /* tiles whose results are finished and written together */
     int failed;

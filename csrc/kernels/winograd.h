@@ -11,11 +11,14 @@
 #define PE_WINOGRAD_POSITIONS 36
 #define PE_WINOGRAD_DEPTH 64                            /* the most channels that `input` takes at a time */
 
+/* v[position * v_apart + i] is the transform of channel i < channels <= PE_WINOGRAD_DEPTH of a tile, whose place (r, c)
+ * lies at x + r * x_row + c * x_column; where r or c is outside low .. high (rows, then columns) it is 0, not read. */
+typedef void pe_winograd_tile_kernel(float *v, ptrdiff_t v_apart, const float *x, ptrdiff_t x_row, ptrdiff_t x_column,
+                                     const int low[2], const int high[2], size_t channels);
+
 struct pe_winograd_kernels {
-    /* v[position * v_apart + i] = (B^T x B)[position], i < channels <= PE_WINOGRAD_DEPTH. The tile's place (r, c) lies
-     * at x + r * x_row + c * x_column; where r or c is outside low .. high (rows, then columns) it is 0, not read. */
-    void (*input)(float *v, ptrdiff_t v_apart, const float *x, ptrdiff_t x_row, ptrdiff_t x_column, const int low[2],
-                  const int high[2], size_t channels);
+    pe_winograd_tile_kernel *input;    /* B^T x B, of 6 x 6 places */
+    pe_winograd_tile_kernel *gradient; /* A y A^T, of 4 x 4 places */
     /* u[position * u_apart + i] = (G w G^T)[position], i < n, a multiple of VL; tap (r, c) lies at
      * w + (3 r + c) * w_apart */
     void (*weight)(float *u, ptrdiff_t u_apart, const float *w, ptrdiff_t w_apart, size_t n);
@@ -23,6 +26,8 @@ struct pe_winograd_kernels {
      * position p at m + p * m_apart, which is filled up to whole vectors; bias may be NULL: 0 */
     void (*output)(float *y, ptrdiff_t y_row, ptrdiff_t y_column, const float *m, ptrdiff_t m_apart, const float *bias,
                    int rows, int columns, size_t channels);
+    /* w[(3 r + c) * w_apart + i] = (G^T u G)[r, c], i < n, a multiple of VL: the transpose of `weight` */
+    void (*taps)(float *w, ptrdiff_t w_apart, const float *u, ptrdiff_t u_apart, size_t n);
 };
 
 #endif

@@ -56,7 +56,9 @@ static int wants_copied_a(const struct pe_gemm_problem *g) {
     if (g->windows) return 1;
     if (g->a_half || (g->a_i != 1 && g->a_p != 1)) return 1;
     int64_t apart = g->a_p == 1 ? g->a_i : g->a_p;
-    return g->n > 256 && g->m > PE_GEMM_FEW_ROWS && (apart < 0 ? -apart : apart) > 512;
+    if (g->m <= PE_GEMM_FEW_ROWS) return 0;
+    if (g->a_p != 1) return g->n >= 128 && (apart < 0 ? -apart : apart) > 64; /* a line of a for each step of k */
+    return g->n > 256 && (apart < 0 ? -apart : apart) > 512;
 }
 /* b's rows are read as vectors: in place when contiguous and near each other or used by few tiles. */
 static int wants_packed_b(const struct pe_gemm_problem *g, int lanes) {

@@ -83,3 +83,22 @@ int pe_conv_wants_channels_last(const struct pe_conv_problem *q) {
                                       (q->step[last] == 2 && q->places[last] >= SHORT_ROW_OF_TWOS));
     return q->x_c != 1 && q->in >= FEW_CHANNELS && !lines && pe_conv_x_floats(q) <= PE_CONV_COPY_FLOATS;
 }
+
+pe_status pe_conv_on_copies(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_conv_path *path,
+                            pe_error *err) {
+    int64_t most = max64(min64(PE_CONV_COPY_FLOATS / pe_conv_x_floats(q), q->images), 1);
+    float *copy = pe_alloc(ctx, (size_t)(most * pe_conv_x_floats(q)) * sizeof *copy);
+    if (!copy) return path(ctx, q, panels, err); /* slower, with the same bits */
+    pe_status status = PE_OK;
+    for (int64_t n = 0; n < q->images && !status; n += most) {
+        struct pe_conv_problem part = *q;
+        part.images = min64(most, q->images - n);
+        part.x += n * q->x_n;
+        part.y += n * q->y_n;
+        if (part.residual) part.residual += n * q->y_n;
+        pe_conv_x_channels_last(ctx, &part, copy);
+        status = path(ctx, &part, panels, err);
+    }
+    pe_free(ctx, copy);
+    return status;
+}

@@ -4,6 +4,7 @@
 #include "winograd.h"
 
 pe_status pe_conv_run(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_error *err) {
+    if (pe_grouped_suits(ctx, q)) return pe_grouped(ctx, q, panels, err);
     return pe_winograd_suits(q) ? pe_winograd(ctx, q, panels, err) : pe_conv_by_product(ctx, q, panels, err);
 }
 

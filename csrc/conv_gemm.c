@@ -74,25 +74,6 @@ static pe_status run_windows(pe_context *ctx, const struct pe_conv_problem *q, c
     return pe_gemm_run_batch(ctx, &g, &batch, err);
 }
 
-/* The windows of images copied with their channels last, as many at a time as the copy has room for. */
-static pe_status run_copied(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_error *err) {
-    int64_t most = max64(min64(PE_CONV_COPY_FLOATS / pe_conv_x_floats(q), q->images), 1);
-    float *copy = pe_alloc(ctx, (size_t)(most * pe_conv_x_floats(q)) * sizeof *copy);
-    if (!copy) return run_windows(ctx, q, panels, err); /* slower, with the same bits */
-    pe_status status = PE_OK;
-    for (int64_t n = 0; n < q->images && !status; n += most) {
-        struct pe_conv_problem part = *q;
-        part.images = min64(most, q->images - n);
-        part.x += n * q->x_n;
-        part.y += n * q->y_n;
-        if (part.residual) part.residual += n * q->y_n;
-        pe_conv_x_channels_last(ctx, &part, copy);
-        status = run_windows(ctx, &part, panels, err);
-    }
-    pe_free(ctx, copy);
-    return status;
-}
-
 pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *q, const float *panels,
                              pe_error *err) {
     int64_t places, x_s, y_s;
@@ -104,7 +85,7 @@ pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *q, c
         panels = own = pe_conv_make_panels(ctx, q, err);
         if (!own) return PE_ERR_MEMORY;
     }
-    pe_status status = pe_conv_wants_channels_last(q) ? run_copied(ctx, q, panels, err)
+    pe_status status = pe_conv_wants_channels_last(q) ? pe_conv_on_copies(ctx, q, panels, run_windows, err)
                                                       : run_windows(ctx, q, panels, err);
     if (own) pe_free(ctx, own);
     return status;

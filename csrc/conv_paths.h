@@ -30,9 +30,13 @@ float *pe_conv_make_panels(pe_context *ctx, const struct pe_conv_problem *proble
 pe_status pe_conv_open_pack(pe_context *ctx, const struct pe_conv_problem *problem, const void *packed,
                             const float **weight, pe_error *err);
 
-/* conv.c: by Winograd's tiles or by the product, as the shape of one sample decides. Both read the same panels, which
- * may be NULL. */
+/* conv.c: by Winograd's tiles, by lines of groups or by the product, as the shape of one sample decides. The first and
+ * the last read the same panels, which may be NULL. */
 pe_status pe_conv_run(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels, pe_error *err);
+
+/* conv_grouped.c: groups of few channels; the bits are those of the product. */
+int pe_grouped_suits(pe_context *ctx, const struct pe_conv_problem *problem);
+pe_status pe_grouped(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels, pe_error *err);
 
 /* conv_gemm.c: one product of the windows and the weight, which `panels` holds already or NULL. */
 pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *problem, const float *panels,
@@ -41,6 +45,12 @@ pe_status pe_conv_by_product(pe_context *ctx, const struct pe_conv_problem *prob
 /* channels_last.c: lays q's images of x (of y) out in `to`, dense, their channels last; q then means them there. */
 void pe_conv_x_channels_last(pe_context *ctx, struct pe_conv_problem *q, float *to);
 void pe_conv_y_channels_last(pe_context *ctx, struct pe_conv_problem *q, float *to);
+
+/* The images of x copied with their channels last, as many at a time as the copy has room for, each time on `path`. If
+ * there is no memory for that the path sees x as it lies. */
+typedef pe_status pe_conv_path(pe_context *ctx, const struct pe_conv_problem *, const float *panels, pe_error *err);
+pe_status pe_conv_on_copies(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_conv_path *path,
+                            pe_error *err);
 int64_t pe_conv_x_floats(const struct pe_conv_problem *q); /* of one image, all groups */
 int64_t pe_conv_y_floats(const struct pe_conv_problem *q);
 /* True when windows are read faster from such a copy: rows that are short, or not read one by one. */

@@ -14,8 +14,8 @@ static pe_status run(struct dw_task *t, pe_error *err) {
 pe_status pe_depthwise(pe_context *ctx, const struct pe_conv_problem *q, pe_error *err) {
     struct dw_task t = {
         .ctx = ctx, .images = q->images, .channels = q->groups * q->out, .source = q->x, .source_n = q->x_n,
-        .source_c = q->x_c, .repeat = max64(q->out, 1), .sum = 1, .w = q->w, .w_group = q->w_g, .w_o = q->w_o,
-        .out = q->y, .out_n = q->y_n, .out_c = q->y_c, .bias = q->bias, .residual = q->residual,
+        .source_c = q->x_c, .repeat = max64(q->out, 1), .width = 1, .sum = 1, .w = q->w, .w_group = q->w_g,
+        .w_o = q->w_o, .out = q->y, .out_n = q->y_n, .out_c = q->y_c, .bias = q->bias, .residual = q->residual,
         .activation = q->activation, .start = q->accumulate ? q->y : NULL,
     };
     for (int d = 0; d < PE_CONV_AXES; d++) t.w_k[d] = q->w_k[d];
@@ -92,8 +92,8 @@ pe_status pe_depthwise_input(pe_context *ctx, const struct pe_conv_problem *q, f
     }
     struct dw_task t = {
         .ctx = ctx, .backward = 1, .images = q->images, .channels = q->groups, .source = q->y, .source_n = q->y_n,
-        .source_c = q->y_c, .repeat = 1, .sum = q->out, .w = q->w, .w_group = q->w_g, .w_o = q->w_o, .out = dx,
-        .out_n = q->x_n, .out_c = q->x_c,
+        .source_c = q->y_c, .repeat = 1, .width = 1, .sum = q->out, .w = q->w, .w_group = q->w_g, .w_o = q->w_o,
+        .out = dx, .out_n = q->x_n, .out_c = q->x_c,
     };
     for (int d = 0; d < PE_CONV_AXES; d++) t.w_k[d] = q->w_k[d];
     dw_axes(q, 1, t.axis);

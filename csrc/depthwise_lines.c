@@ -112,7 +112,8 @@ static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
             const int64_t at = r.q * r.advance + r.origin + y * r.tap;
             k->x[rows] = next ? slot(k, x, at) : source_row(k, u, at);
             k->w[rows++] = k->job->w + k->c +
-                           ((p.first + x * p.period) * a[1].taps + r.first + y * r.period) * a[2].taps * t->channels;
+                           ((p.first + x * p.period) * a[1].taps + r.first + y * r.period) * a[2].taps * t->width *
+                               t->channels;
         }
     }
     if (next) *next = end;
@@ -130,7 +131,8 @@ static void run_phase(struct walk *k, int64_t rows, int64_t number, float *out, 
         .x = k->x, .w = k->w, .rows = (size_t)rows, .taps = (size_t)p.taps,
         .x_first = (q * p.advance + p.origin - k->first) * k->apart,
         .x_place = p.advance * k->apart, .x_tap = p.tap * k->apart,
-        .w_first = p.first * t->channels, .w_tap = p.period * t->channels,
+        .w_first = p.first * t->width * t->channels, .w_tap = p.period * t->width * t->channels,
+        .width = (size_t)t->width, .w_part = t->channels,
         .y_place = a->step_out * a->t, .start = start, .start_place = k->job->chunk,
         .bias = t->bias ? t->bias + k->c : NULL,
     };
@@ -217,6 +219,20 @@ static void body(int64_t begin, int64_t end, void *arg) {
 
 #define PACKED 256 /* channels at a time */
 
+/* Every tap's channels [begin, end): those in of each group in turn, each of them against all channels out. */
+static void pack_groups(int64_t begin, int64_t end, void *arg) {
+    const struct dw_task *t = ((void **)arg)[0];
+    const struct dw_axis *a = t->axis;
+    const int64_t taps = a[0].taps * a[1].taps * a[2].taps;
+    for (int64_t k = 0; k < taps * t->width; k++) {
+        const int64_t tap = k / t->width, plane = tap / (a[1].taps * a[2].taps);
+        const float *from = t->w + plane * t->w_k[0] + tap / a[2].taps % a[1].taps * t->w_k[1] +
+                            tap % a[2].taps * t->w_k[2] + k % t->width * t->w_i;
+        float *to = (float *)((void **)arg)[1] + k * t->channels;
+        for (int64_t c = begin; c < end; c++) to[c] = from[c / t->width * t->w_group + c % t->width * t->w_o];
+    }
+}
+
 static void pack(int64_t begin, int64_t end, void *arg) {
     const struct dw_task *t = ((void **)arg)[0];
     float *to = ((void **)arg)[1];
@@ -268,7 +284,7 @@ static void cut_blocks(struct job *j) {
 
 pe_status dw_by_lines(struct dw_task *t, pe_error *err) {
     const struct dw_axis *a = t->axis;
-    const int64_t taps = a[0].taps * a[1].taps * a[2].taps;
+    const int64_t taps = a[0].taps * a[1].taps * a[2].taps * t->width;
     if (!t->images || !t->channels || !a[0].out || !a[1].out || !a[2].out) return PE_OK;
     struct job j = { .task = t };
     cut_blocks(&j);
@@ -278,7 +294,7 @@ pe_status dw_by_lines(struct dw_task *t, pe_error *err) {
     j.w = w, j.zeros = w + floats;
     if (row) memset(w + floats, 0, (size_t)row * sizeof *w);
     void *weights[] = { t, w };
-    pe_parallel_for(t->ctx, t->channels, PACKED, 1, pack, weights);
+    pe_parallel_for(t->ctx, t->channels, PACKED, 1, t->width > 1 ? pack_groups : pack, weights);
     const int64_t items = t->images * a[0].out * j.bands * j.blocks;
     const double share = (double)taps / (double)(a[0].step_out * a[1].step_out * a[2].step_out);
     const double ns = (double)(j.rows * j.columns * t->channels) * (share * TAP_NS + ELEMENT_NS);

@@ -32,9 +32,11 @@ struct dw_task {
     const float *source;
     int64_t source_n, source_c;
     int64_t repeat;            /* convolution: so many channels of out have one of source */
+    int64_t width;             /* lines: channels of a group, of source and of out; else 1 */
     int64_t sum;               /* gradient: so many channels of source are added to one of out */
     const float *w;
     int64_t w_group, w_o, w_k[PE_CONV_AXES]; /* group c / repeat of out's channel c, o = c % repeat or counts to sum */
+    int64_t w_i;               /* lines of several channels a group: w_o is from channel to channel of out, w_i of in */
     float *out;
     int64_t out_n, out_c;
     const float *bias, *residual, *start; /* start: out itself where chains start there */

@@ -68,6 +68,13 @@ def test_lanes_of_two(probe_libraries, run_probe, probe_level):
     assert np.array_equal(run_probe("zip_high", a, b), turns[lanes:])
 
 
+def test_lanes_by_number(probe_libraries, run_probe, probe_level):
+    lanes = probe_libraries[probe_level].probe_lanes()
+    x, i = np.arange(lanes, dtype=np.float32), np.random.default_rng(0).permutation(lanes).astype(np.int32)
+    for number in (i, i % 2, np.full(lanes, lanes - 1, np.int32)):
+        assert np.array_equal(run_probe("by_number", x, number.view(np.float32)), x[number])
+
+
 def test_conversions(run_probe):
     x = np.random.default_rng(0).uniform(-(2**31) + 200, 2**31 - 200, COUNT).astype(np.float32)
     x = np.concatenate([x, np.arange(-40, 40) / np.float32(4), [0, -0.0, 1e-45, 8388607.5]]).astype(np.float32)

@@ -1,8 +1,7 @@
-/* Depthwise convolution: one channel meets one channel, so that lanes are channels (`line`) or places of a
- * plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same bits in
- * both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its caller
- * points
- * at zeros. Results are written in overlapping vectors, so y overlaps none of what is read. */
+/* Depthwise convolution: one channel meets one channel, or a few meet as many, so that lanes are channels (`line`) or
+ * places of a plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same
+ * bits in both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its
+ * caller points at zeros. Results are written in overlapping vectors, so y overlaps none of what is read. */
 #ifndef PE_KERNELS_DEPTHWISE_H
 #define PE_KERNELS_DEPTHWISE_H
 
@@ -15,6 +14,8 @@ struct pe_depthwise_line {
     ptrdiff_t x_place, x_tap, w_tap, y_place, start_place;
     const float *start;               /* the chains start here, NULL: at +0 */
     const float *bias;                /* a value a channel, or NULL */
+    size_t width;                     /* channels of a group, in and out: a part of VL; the channels are whole groups */
+    ptrdiff_t w_part;                 /* of the weight, from one of a group's channels in to the next */
 };
 
 struct pe_depthwise_plane {
@@ -30,8 +31,8 @@ struct pe_depthwise_plane {
 };
 
 struct pe_depthwise_kernels {
-    /* y[i y_place + c] = bias[c] + sum over (r, k) of x[r][x_first + i x_place + k x_tap + c] w[r][w_first + k w_tap
-     * + c] */
+    /* y[i y_place + c] = bias[c] + sum over (r, k, p) of x[r][x_first + i x_place + k x_tap + p(c)] w[r][w_first +
+     * k w_tap + p w_part + c], where p(c) is the channel number p < width of c's group */
     void (*line)(const struct pe_depthwise_line *, float *y, size_t places, size_t channels);
     /* y[i y_row + j] = bias + sum over t of x[offset[t] + i x_row + j] w[t]; reads whole vectors of x */
     void (*plane)(const struct pe_depthwise_plane *, const float *x, float *y);

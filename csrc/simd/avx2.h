@@ -39,6 +39,7 @@ PE_INLINE vf v_trunc(vf x) {
 PE_INLINE vf v_round(vf x) {
     return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+PE_INLINE vf v_lanes(vf x, vi lanes) { return (vf)_mm256_permutevar8x32_ps((__m256)x, (__m256i)lanes); }
 PE_INLINE int v_any(vi m) { return _mm256_movemask_ps((__m256)m) != 0; }
 PE_INLINE vi v_toint(vf x) { return (vi)_mm256_cvtps_epi32((__m256)x); }
 PE_INLINE vf v_tofloat(vi x) { return (vf)_mm256_cvtepi32_ps((__m256i)x); }

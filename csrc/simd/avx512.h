@@ -44,6 +44,7 @@ PE_INLINE vf v_round(vf x) {
 /* in plain C: after a comparison gcc 12 makes one masked move of it, where the intrinsic would
  * go from the comparison's mask to a vector and back */
 PE_INLINE vf v_select(vi m, vf a, vf b) { return (vf)(((vi)a & m) | ((vi)b & ~m)); }
+PE_INLINE vf v_lanes(vf x, vi lanes) { return (vf)_mm512_permutexvar_ps((__m512i)lanes, (__m512)x); }
 PE_INLINE int v_any(vi m) { return _mm512_movepi32_mask((__m512i)m) != 0; }
 PE_INLINE vi v_toint(vf x) { return (vi)_mm512_cvtps_epi32((__m512)x); }
 PE_INLINE vf v_tofloat(vi x) { return (vf)_mm512_cvtepi32_ps((__m512i)x); }

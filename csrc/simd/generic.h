@@ -41,6 +41,11 @@ PE_LANES(v_ceil, __builtin_ceilf)
 PE_LANES(v_trunc, __builtin_truncf)
 PE_LANES(v_round, __builtin_rintf)
 #undef PE_LANES
+PE_INLINE vf v_lanes(vf x, vi lanes) {
+    vf y;
+    for (int i = 0; i < VL; i++) y[i] = x[lanes[i]];
+    return y;
+}
 PE_INLINE int v_any(vi m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 PE_INLINE vi v_toint(vf x) { return __builtin_convertvector(v_round(x), vi); }
 PE_INLINE vf v_tofloat(vi x) { return __builtin_convertvector(x, vf); }

@@ -35,6 +35,9 @@ PE_INLINE vf v_floor(vf x) { return (vf)vrndmq_f32((float32x4_t)x); }
 PE_INLINE vf v_ceil(vf x) { return (vf)vrndpq_f32((float32x4_t)x); }
 PE_INLINE vf v_trunc(vf x) { return (vf)vrndq_f32((float32x4_t)x); }
 PE_INLINE vf v_round(vf x) { return (vf)vrndnq_f32((float32x4_t)x); }
+PE_INLINE vf v_lanes(vf x, vi lanes) {
+    return (vf)vqtbl1q_u8((uint8x16_t)x, (uint8x16_t)(lanes * 0x04040404 + 0x03020100)); /* bytes of lanes */
+}
 PE_INLINE int v_any(vi m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 PE_INLINE vi v_toint(vf x) { return (vi)vcvtnq_s32_f32((float32x4_t)x); }
 PE_INLINE vf v_tofloat(vi x) { return (vf)vcvtq_f32_s32((int32x4_t)x); }

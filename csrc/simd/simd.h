@@ -32,6 +32,7 @@
  *   v_bits(x) v_frombits(i)   the same bits as the other type
  *   v_evens v_odds(a, b)         lanes 0, 2, 4, ... (1, 3, 5, ...) of a, then of b
  *   v_zip_low v_zip_high(a, b)   lanes of a and b in turn: of their lower (upper) halves
+ *   v_lanes(x, i)                lane l is x's lane i[l]; every i is one of 0 .. VL - 1
  *   v_prefetch(p)       a hint: p is read soon; v_prefetch_l2(p): a little later;
  *   v_prefetch_write(p) p is written soon
  *

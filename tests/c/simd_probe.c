@@ -41,6 +41,7 @@ EXPORT int probe_lanes(void) { return VL; }
     P(any, v_set(v_any((vi)(a < b)) ? 1.0f : 0.0f))                                                   \
     P(evens, v_evens(a, b)) P(odds, v_odds(a, b))                                                     \
     P(zip_low, v_zip_low(a, b)) P(zip_high, v_zip_high(a, b))                                         \
+    P(by_number, v_lanes(a, v_bits(b) & (VL - 1)))                                                    \
     P(exp, v_exp(a)) P(exp2, v_exp2(a)) P(expm1, v_expm1(a)) P(log, v_log(a)) P(log2, v_log2(a))      \
     P(log10, v_log10(a)) P(log1p, v_log1p(a)) P(sin, v_sin(a)) P(cos, v_cos(a)) P(tan, v_tan(a))      \
     P(sinh, v_sinh(a)) P(cosh, v_cosh(a)) P(tanh, v_tanh(a)) P(asin, v_asin(a)) P(acos, v_acos(a))    \

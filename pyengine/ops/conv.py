@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._method import rule, tensor_only
+from pyengine.ops.create import contiguous
 from pyengine.ops.reduction import sum as total
 from pyengine.ops.shape import reshape, unsqueeze
 from pyengine.ops.strided_windows import sizes_of, spatial
@@ -146,18 +147,18 @@ def _recorded(*inputs: Tensor | None) -> bool:
     return _core.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
 
 
-def _output(x: Tensor, w: Tensor, bias: Tensor | None, at: Windows, places) -> Tensor:
-    """y (N, O, places) of x (N, C, space) and w (O, C / groups, kernel)."""
+def _output(x: Tensor, w: Tensor, bias: Tensor | None, at: Windows, places, like: Tensor | None = None) -> Tensor:
+    """y (N, O, places) of x (N, C, space) and w (O, C / groups, kernel). like: what a gradient is laid out as."""
     stride, dilation, before, groups = at
     recorded = _recorded(x, w, bias)
-    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, recorded=recorded)
+    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, recorded, like)
     return _core.record(out, "conv", (x, w, bias), (x, w), at) if recorded else out
 
 
-def _input(y: Tensor, w: Tensor, bias: Tensor | None, at: Windows, sizes) -> Tensor:
-    """x (N, C, sizes): every element of y, times w, added where its window lies."""
+def _input(y: Tensor, w: Tensor, bias: Tensor | None, at: Windows, sizes, like: Tensor | None = None) -> Tensor:
+    """x (N, C, sizes): every element of y, times w, added where its window lies. like: as in _output."""
     stride, dilation, before, groups = at
-    out = _core.conv_input(y, w, bias, stride, dilation, before, sizes, groups)
+    out = _core.conv_input(y, w, bias, stride, dilation, before, sizes, groups, like)
     return _core.record(out, "conv_input", (y, w, bias), (y, w), at)
 
 
@@ -171,7 +172,7 @@ def _weight(x: Tensor, y: Tensor, at: Windows, sizes, channels_last: bool) -> Te
 def _pulled_back(node, g, back, x: Tensor, y: Tensor):
     """The gradients of conv or conv_input, the one by what it saw first made by `back`, that by w from x and y."""
     (seen, w), at = node.saved, node.meta
-    first = back(g, w, None, at, seen.shape[2:]) if node.needs(0) else None
+    first = back(g, w, None, at, seen.shape[2:], seen) if node.needs(0) else None
     dw = _weight(x, y, at, w.shape[2:], _core.has_channels_last(w)) if node.needs(1) else None
     return first, dw, total(g, (0, *range(2, g.ndim))) if node.needs(2) else None
 
@@ -189,8 +190,15 @@ def _conv_input_rule(node, g):
 @rule("conv_weight")
 def _conv_weight_rule(node, g):
     (x, y), at = node.saved, node.meta
-    dx = _input(y, g, None, at, x.shape[2:]) if node.needs(0) else None
-    return dx, _output(x, g, None, at, y.shape[2:]) if node.needs(1) else None
+    dx = _input(y, g, None, at, x.shape[2:], x) if node.needs(0) else None
+    return dx, _output(x, g, None, at, y.shape[2:], y) if node.needs(1) else None
+
+
+def _only(images: Tensor) -> Tensor:
+    """The image of a batch of one. A matrix (channels, length) is made row-major: view() cannot tell from its strides
+    that it is an image."""
+    image = reshape(images, images.shape[1:])
+    return contiguous(image) if image.ndim == 2 else image
 
 
 def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Tensor:
@@ -210,8 +218,7 @@ def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Te
     at = Windows(stride, dilation, tuple(before for before, _ in pads), groups)
     if input.ndim == n + 2:
         return _output(input, weight, bias, at, places)
-    out = _output(unsqueeze(input, 0), weight, bias, at, places)
-    return reshape(out, out.shape[1:])
+    return _only(_output(unsqueeze(input, 0), weight, bias, at, places))
 
 
 def _transposed(what, n, input, weight, bias, stride, padding, output_padding, groups, dilation) -> Tensor:
@@ -233,5 +240,4 @@ def _transposed(what, n, input, weight, bias, stride, padding, output_padding, g
     at = Windows(stride, dilation, padding, groups)
     if input.ndim == n + 2:
         return _input(input, weight, bias, at, sizes)
-    out = _input(unsqueeze(input, 0), weight, bias, at, sizes)
-    return reshape(out, out.shape[1:])
+    return _only(_input(unsqueeze(input, 0), weight, bias, at, sizes))

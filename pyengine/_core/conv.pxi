@@ -55,10 +55,29 @@ cdef Tensor conv_bias(Tensor bias, str what):
     return dense
 
 
+cdef Tensor set_residual(pe_conv_args *args, Tensor residual, Tensor out):
+    """act(sum + bias + residual): the sums start at it where an activation follows, and without one it is added to
+    them at the end. What comes back must live as long as args."""
+    cdef Tensor laid = residual
+    if not same_shape(&residual.view, &out.view) or residual.view.dtype != PE_FLOAT32:
+        raise ValueError(f"conv: residual of shape {residual.shape} and {residual.dtype.name} does not fit a float32 "
+                         f"result of shape {out.shape}")
+    if args.activation != PE_NO_ACTIVATION:
+        copy_into(&residual.view, &out.view)
+        args.accumulate = True
+        return residual
+    if not same_strides(&residual.view, &out.view):
+        laid = empty_like(&out.view, PE_FLOAT32)
+        copy_into(&residual.view, &laid.view)
+    args.residual = &laid.view
+    return laid
+
+
 def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups,
-         bint recorded=True, Tensor like=None):
+         bint recorded=True, Tensor like=None, int activation=-1, Tensor residual=None):
     """y (N, O, sizes) of x (N, C, space) and w (O, C / groups, kernel), plus bias. recorded: the tape will hold it; or
-    the weight may be packed for the next time. like: what y's layout follows where it is free, in place of x."""
+    the weight may be packed for the next time. like: what y's layout follows where it is free, in place of x.
+    With activation (a row of one input) and residual y is act(sums + bias + residual), the sums starting at it."""
     cdef pe_conv_args args
     cdef pe_error err
     cdef pe_status status
@@ -72,7 +91,9 @@ def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, size
     result_shape(&layout, x.view.shape[0], w.view.shape[0], sizes)
     out = new_image(&layout, wants_channels_last(&x.view if like is None else &like.view, w.view.shape[0], groups),
                     "conv")
-    args.x, args.w, args.y, args.bias = &x.view, &w.view, &out.view, view_or_null(flat)
+    args.x, args.w, args.y, args.bias, args.activation = &x.view, &w.view, &out.view, view_or_null(flat), activation
+    if residual is not None:
+        residual = set_residual(&args, residual, out)
     if recorded:
         forget_pack(w)
     else:

@@ -201,7 +201,12 @@ def _only(images: Tensor) -> Tensor:
     return contiguous(image) if image.ndim == 2 else image
 
 
-def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Tensor:
+def finished(n, input, weight, bias, stride, padding, dilation, groups, activation=None, residual=None) -> Tensor:
+    """act(conv(input) + residual) of images in batches, off the tape, activation a row's number: for nn.conv_norm."""
+    return _conv(f"conv{n}d", n, input, weight, bias, stride, padding, dilation, groups, (activation, residual))
+
+
+def _conv(what, n, input, weight, bias, stride, padding, dilation, groups, finish=None) -> Tensor:
     _checked(what, n, input, weight, bias, groups, False)
     kernel, stride = weight.shape[2:], sizes_of(stride, n, what, "stride", 1)
     dilation = sizes_of(dilation, n, what, "dilation", 1)
@@ -216,6 +221,10 @@ def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Te
             )
         places.append(room // step + 1)
     at = Windows(stride, dilation, tuple(before for before, _ in pads), groups)
+    if finish is not None:
+        row, residual = finish
+        return _core.conv(input, weight, bias, stride, dilation, at.before, places, groups, False, None,
+                          -1 if row is None else row, residual)  # fmt: skip
     if input.ndim == n + 2:
         return _output(input, weight, bias, at, places)
     return _only(_output(unsqueeze(input, 0), weight, bias, at, places))

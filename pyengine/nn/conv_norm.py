@@ -27,7 +27,7 @@ _kept: WeakKeyDictionary = WeakKeyDictionary()  # convolution -> _Folded
 
 
 class _Folded:
-    """Weight and bias of one convolution with one norm folded in."""
+    """Weight and bias of one convolution with one norm folded in; None where that cannot be."""
 
     __slots__ = ("bias", "eps", "norm", "watched", "weight")
 
@@ -36,9 +36,12 @@ class _Folded:
 
         weight, bias, scale, shift, mean, var = tensors
         self.watched, self.norm, self.eps = _core.Watched(tensors), ref(norm), norm.eps
-        self.weight, self.bias = folded(weight, bias, mean, var, norm.eps, scale, shift)
-        if not (self.weight.isfinite().all() and self.bias.isfinite().all()):
-            self.weight = None  # a sum over inf is not what the norm of a sum is
+        self.weight = self.bias = None
+        if mean.shape != weight.shape[:1] or any(t is not None and t.dtype.name != "float32" for t in tensors):
+            return
+        made = folded(weight, bias, mean, var, norm.eps, scale, shift)
+        if all(t.isfinite().all() for t in made):  # a sum over inf is not what the norm of a sum is
+            self.weight, self.bias = made
 
 
 def forget_folded():
@@ -85,13 +88,7 @@ def _weights(conv, norm, x):
         if _kept and norm.training:
             _kept.pop(conv, None)  # training takes its memory back
         return None
-    if x.ndim not in norm.ranks or mean.shape != weight.shape[:1] or not _all_float32(tensors):
-        return None
-    return _known(conv, norm, tensors)
-
-
-def _all_float32(tensors):
-    return all(t is None or t.dtype.name == "float32" for t in tensors)
+    return _known(conv, norm, tensors) if x.ndim in norm.ranks else None
 
 
 def _known(conv, norm, tensors):

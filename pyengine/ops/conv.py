@@ -2,6 +2,7 @@
 from the other two; the derivatives of each are the other two. (LeCun et al., 1989; csrc/conv.h has the equation)
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from pyengine import _core
@@ -102,22 +103,28 @@ def _checked(what: str, n: int, input, weight, bias, groups, transposed: bool) -
         raise RuntimeError(f"{what}: weight must have {n + 2} axes, got shape {weight.shape}")
     if isinstance(groups, bool) or not hasattr(groups, "__index__"):
         raise TypeError(f"{what}: groups must be an integer, got {groups!r}")
+    given = None if bias is None else tensor_only(bias, what, "bias").shape
+    _fits(what, n, input.shape, weight.shape, given, groups, transposed)
+
+
+def _fits(what: str, n: int, input, weight, bias, groups: int, transposed: bool) -> None:
+    """_checked for shapes."""
     if groups < 1:
         raise RuntimeError(f"{what}: groups must be positive, got {groups}")
-    channels = input.shape[input.ndim - n - 1]
-    expected = weight.shape[0] if transposed else weight.shape[1] * groups
-    if channels != expected or weight.shape[0] % groups:
+    channels = input[len(input) - n - 1]
+    expected = weight[0] if transposed else weight[1] * groups
+    if channels != expected or weight[0] % groups:
         raise RuntimeError(
-            f"{what}: input of shape {input.shape} does not fit weight of shape {weight.shape} in "
+            f"{what}: input of shape {input} does not fit weight of shape {weight} in "
             f"{groups} groups: {expected} channels are expected, in groups of one size"
         )
-    outputs = weight.shape[1] * groups if transposed else weight.shape[0]
-    if bias is not None and tensor_only(bias, what, "bias").shape != (outputs,):
+    outputs = weight[1] * groups if transposed else weight[0]
+    if bias is not None and bias != (outputs,):
         raise RuntimeError(
-            f"{what}: bias of shape {bias.shape} does not fit weight of shape {weight.shape}: ({outputs},) is expected"
+            f"{what}: bias of shape {bias} does not fit weight of shape {weight}: ({outputs},) is expected"
         )
-    if 0 in weight.shape:
-        raise RuntimeError(f"{what}: weight of shape {weight.shape} has no elements")
+    if 0 in weight:
+        raise RuntimeError(f"{what}: weight of shape {weight} has no elements")
 
 
 def _pads(what: str, padding, kernel, stride, dilation) -> list[tuple[int, int]]:
@@ -203,28 +210,40 @@ def _only(images: Tensor) -> Tensor:
 
 def finished(n, input, weight, bias, stride, padding, dilation, groups, activation=None, residual=None) -> Tensor:
     """act(conv(input) + residual) of images in batches, off the tape, activation a row's number: for nn.conv_norm."""
-    return _conv(f"conv{n}d", n, input, weight, bias, stride, padding, dilation, groups, (activation, residual))
+    given = None if bias is None else bias.shape
+    numbers = [tuple(v) if isinstance(v, list) else v for v in (stride, padding, dilation)]
+    at, places = _known(n, input.shape, weight.shape, given, *numbers, groups)
+    row = -1 if activation is None else activation
+    return _core.conv(input, weight, bias, *at[:3], places, groups, False, None, row, residual)
 
 
-def _conv(what, n, input, weight, bias, stride, padding, dilation, groups, finish=None) -> Tensor:
-    _checked(what, n, input, weight, bias, groups, False)
-    kernel, stride = weight.shape[2:], sizes_of(stride, n, what, "stride", 1)
-    dilation = sizes_of(dilation, n, what, "dilation", 1)
+@lru_cache(maxsize=1024)
+def _known(n: int, input, weight, bias, stride, padding, dilation, groups: int) -> tuple[Windows, tuple[int, ...]]:
+    """What a layer's convolution looks at before it begins, once for each shape."""
+    what = f"conv{n}d"
+    _fits(what, n, input, weight, bias, groups, False)
+    return _places(what, n, input, weight[2:], stride, padding, dilation, groups)
+
+
+def _places(what: str, n: int, shape, kernel, stride, padding, dilation, groups) -> tuple[Windows, tuple[int, ...]]:
+    """Where the windows of an input of this shape lie, and how many there are along each axis."""
+    stride, dilation = sizes_of(stride, n, what, "stride", 1), sizes_of(dilation, n, what, "dilation", 1)
     pads = _pads(what, padding, kernel, stride, dilation)
     places = []
-    for length, pad, k, step, gap in zip(input.shape[input.ndim - n :], pads, kernel, stride, dilation, strict=True):
+    for length, pad, k, step, gap in zip(shape[len(shape) - n :], pads, kernel, stride, dilation, strict=True):
         room = length + sum(pad) - gap * (k - 1) - 1
         if room < 0 or length < 1:
             raise RuntimeError(
-                f"{what}: kernel {tuple(kernel)}, dilation {dilation}, is larger than input of shape {input.shape} "
+                f"{what}: kernel {tuple(kernel)}, dilation {dilation}, is larger than input of shape {shape} "
                 f"with padding {pads}"
             )
         places.append(room // step + 1)
-    at = Windows(stride, dilation, tuple(before for before, _ in pads), groups)
-    if finish is not None:
-        row, residual = finish
-        return _core.conv(input, weight, bias, stride, dilation, at.before, places, groups, False, None,
-                          -1 if row is None else row, residual)  # fmt: skip
+    return Windows(stride, dilation, tuple(before for before, _ in pads), groups), tuple(places)
+
+
+def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Tensor:
+    _checked(what, n, input, weight, bias, groups, False)
+    at, places = _places(what, n, input.shape, weight.shape[2:], stride, padding, dilation, groups)
     if input.ndim == n + 2:
         return _output(input, weight, bias, at, places)
     return _only(_output(unsqueeze(input, 0), weight, bias, at, places))

@@ -131,9 +131,11 @@ def contiguous(x: Tensor, *, memory_format: memory_format = _core.contiguous_for
     >>> x.shape, x.stride()
     ((2, 3, 4, 5), (60, 1, 15, 3))
     """
+    if x.is_contiguous(memory_format):
+        return x
     if memory_format is _core.preserve_format:
         raise RuntimeError("contiguous: preserve_format says nothing here; clone() preserves it")
-    return x if x.is_contiguous(memory_format) else _core.copy(x, None, memory_format, "contiguous")
+    return _core.copy(x, None, memory_format, "contiguous")
 
 
 @method

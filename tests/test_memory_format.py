@@ -26,6 +26,11 @@ def last(x):
     return x.permute(*order).contiguous().permute(*back)
 
 
+def steps(x):
+    """The strides that are ever taken."""
+    return [step for n, step in zip(x.shape, x.stride(), strict=True) if n > 1]
+
+
 def same(a, b):
     assert a.shape == b.shape
     np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
@@ -153,7 +158,7 @@ def test_the_rule(n, inputs, outputs, groups):
         )
         y = getattr(F, f"conv{n}d")(x, kept, None, groups=groups)
         (y * upper).sum().backward()
-        assert x.grad.stride() == x.stride() and kept.grad.stride() == kept.stride()
+        assert steps(x.grad) == steps(x) and steps(kept.grad) == steps(kept)
         results.append((y, x.grad, kept.grad))
     for a, b in zip(*results, strict=True):
         same(a, b)

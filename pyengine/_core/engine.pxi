@@ -180,8 +180,11 @@ cdef int finish_leaf(list entry, Walk walk) except -1:
 
 
 cdef int into_grad(Tensor leaf, Tensor g, bint create_graph) except -1:
+    cdef Tensor total
     if leaf.grad_ is not None:
-        g = binary(OP_ADD, leaf.grad_, g)
+        total = binary(OP_ADD, leaf.grad_, g)
+        leaf.grad_ = owned(total, leaf, create_graph)
+        return 0
     leaf.grad_ = owned(g, leaf, create_graph)
     return 0
 

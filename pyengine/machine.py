@@ -9,7 +9,16 @@ get_num_threads = _core.get_num_threads
 set_num_threads = _core.set_num_threads
 memory_stats = _core.memory_stats
 set_memory_cap = _core.set_memory_cap
-trim = _core.trim
+
+
+def trim() -> int:
+    """Gives cached memory, packed weights and what inference has folded back to the system."""
+    import sys
+
+    folded = sys.modules.get("pyengine.nn.conv_norm")
+    if folded is not None:
+        folded.forget_folded()
+    return _core.trim()
 
 
 class num_threads:

@@ -185,18 +185,24 @@ cdef Tensor convert(Tensor x, int code):
     return out
 
 
-def copy(input, dtype=None):
-    """A new tensor with x's values (recorded on the tape), of another dtype where one is given."""
-    cdef Tensor x = need(input, "copy")
-    cdef Tensor out = convert(x, x.view.dtype if dtype is None else dtype_of(dtype).code)
+def copy(input, dtype=None, memory_format=None, str what="copy"):
+    """A new tensor with x's values (recorded on the tape), of another dtype and format where they are given."""
+    cdef Tensor x = need(input, what)
+    cdef Tensor out = like(&x.view, x.view.dtype if dtype is None else dtype_of(dtype).code, memory_format, what)
+    copy_into(&x.view, &out.view)
     if wants_grad1(x) and out.view.dtype == PE_FLOAT32:
         record1(out, "copy", x, None, None)
     return out
 
 
-def empty(shape, dtype=None):
+def empty(shape, dtype=None, memory_format=None):
     """A new tensor whose values are not set."""
-    return new_row_major(PE_FLOAT32 if dtype is None else dtype_of(dtype).code, shape, "empty")
+    cdef Tensor out = new_row_major(PE_FLOAT32 if dtype is None else dtype_of(dtype).code, shape, "empty")
+    if memory_format is preserve_format:
+        raise RuntimeError("empty: preserve_format needs a tensor whose format there is to preserve")
+    if memory_format is not None:
+        format_as(&out.view, read_format(memory_format, "empty"), "empty")  # dense either way: the same bytes
+    return out
 
 
 def full(shape, value, dtype=None, str what="full"):

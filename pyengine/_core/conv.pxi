@@ -1,37 +1,22 @@
 # Convolutions and their two gradients: three functions of x, w and y, each of which makes one from the other two. None
 # is recorded here; ops/conv.py does it. Sizes along the axes of space come as tuples, one number an axis.
 
-cdef bint is_channels_last(const pe_tensor *v) noexcept:
-    """Dense, with the channels (axis 1) fastest and the other axes in their order, and not row-major as well."""
-    cdef int64_t step = <int64_t>pe_dtype_size(v.dtype)
-    cdef int i, axis
-    if v.ndim < 3 or is_row_major(v):
-        return False
-    for i in range(v.ndim):
-        axis = 1 if i == 0 else v.ndim - i if i < v.ndim - 1 else 0
-        if v.shape[axis] != 1:
-            if v.strides[axis] != step:
-                return False
-            step *= v.shape[axis]
-    return True
+cdef enum:
+    FEW_CHANNELS = 8
 
 
-cdef Tensor new_image(const pe_tensor *layout, bint channels_last, str what):
-    """A new float32 tensor of layout's shape in one of the two memory formats."""
-    cdef pe_tensor v = layout[0]
-    cdef int64_t step
-    cdef int i
-    v.dtype = PE_FLOAT32
-    fill_row_major(&v, what)
-    if channels_last and numel(&v):
-        step = sizeof(float)
-        v.strides[1] = step
-        step *= v.shape[1]
-        for i in range(v.ndim - 1, 1, -1):
-            v.strides[i] = step
-            step *= v.shape[i]
-        v.strides[0] = step
-    return new_tensor(&v)
+cdef bint wants_channels_last(const pe_tensor *like, int64_t channels, int64_t groups) noexcept:
+    """The one rule of layout: an image that a convolution makes has its channels last where there are 8 or more and
+    one group, whatever its input's layout: networks run channels-last behind their first layer. Others lie as
+    `like`."""
+    return (groups == 1 and channels >= FEW_CHANNELS) or is_channels_last(like)
+
+
+cdef Tensor new_image(pe_tensor *layout, bint channels_last, str what):
+    """A new float32 tensor of layout's shape in one of the two formats."""
+    layout.dtype = PE_FLOAT32
+    lay_out(layout, channels_last, what)
+    return new_tensor(layout)
 
 
 cdef int read_conv(pe_conv_args *args, steps, spacings, befores, int64_t groups, str what) except -1:
@@ -70,10 +55,29 @@ cdef Tensor conv_bias(Tensor bias, str what):
     return dense
 
 
+cdef Tensor set_residual(pe_conv_args *args, Tensor residual, Tensor out):
+    """act(sum + bias + residual): the sums start at it where an activation follows, and without one it is added to
+    them at the end. What comes back must live as long as args."""
+    cdef Tensor laid = residual
+    if not same_shape(&residual.view, &out.view) or residual.view.dtype != PE_FLOAT32:
+        raise ValueError(f"conv: residual of shape {residual.shape} and {residual.dtype.name} does not fit a float32 "
+                         f"result of shape {out.shape}")
+    if args.activation != PE_NO_ACTIVATION:
+        copy_into(&residual.view, &out.view)
+        args.accumulate = True
+        return residual
+    if not same_strides(&residual.view, &out.view):
+        laid = empty_like(&out.view, PE_FLOAT32)
+        copy_into(&residual.view, &laid.view)
+    args.residual = &laid.view
+    return laid
+
+
 def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups,
-         bint recorded=True):
-    """y (N, O, sizes) of x (N, C, space) and w (O, C / groups, kernel), plus bias. y has its channels last where x or w
-    has. recorded: the tape will hold it; else the weight may be packed for the next time."""
+         bint recorded=True, Tensor like=None, int activation=-1, Tensor residual=None):
+    """y (N, O, sizes) of x (N, C, space) and w (O, C / groups, kernel), plus bias. recorded: the tape will hold it; or
+    the weight may be packed for the next time. like: what y's layout follows where it is free, in place of x.
+    With activation (a row of one input) and residual y is act(sums + bias + residual), the sums starting at it."""
     cdef pe_conv_args args
     cdef pe_error err
     cdef pe_status status
@@ -85,8 +89,11 @@ def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, size
     need_axes(x, axes, "conv", "input")
     need_axes(w, axes, "conv", "weight")
     result_shape(&layout, x.view.shape[0], w.view.shape[0], sizes)
-    out = new_image(&layout, is_channels_last(&x.view) or is_channels_last(&w.view), "conv")
-    args.x, args.w, args.y, args.bias = &x.view, &w.view, &out.view, view_or_null(flat)
+    out = new_image(&layout, wants_channels_last(&x.view if like is None else &like.view, w.view.shape[0], groups),
+                    "conv")
+    args.x, args.w, args.y, args.bias, args.activation = &x.view, &w.view, &out.view, view_or_null(flat), activation
+    if residual is not None:
+        residual = set_residual(&args, residual, out)
     if recorded:
         forget_pack(w)
     else:
@@ -99,9 +106,10 @@ def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, size
     return out
 
 
-def conv_input(Tensor y, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups):
-    """x (N, C, sizes) of y (N, O, places) and w (O, C / groups, kernel): what conv pulls back along x, plus bias. x has
-    its channels last where y or w has."""
+def conv_input(Tensor y, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups,
+               Tensor like=None):
+    """x (N, C, sizes) of y (N, O, places) and w (O, C / groups, kernel): what conv pulls back along x, plus bias. like:
+    what x's layout follows where it is free, in place of y."""
     cdef pe_conv_args args
     cdef pe_error err
     cdef pe_status status
@@ -112,7 +120,8 @@ def conv_input(Tensor y, Tensor w, Tensor bias or None, steps, spacings, befores
     need_axes(y, axes, "conv_input", "input")
     need_axes(w, axes, "conv_input", "weight")
     result_shape(&layout, y.view.shape[0], w.view.shape[1] * groups, sizes)
-    out = new_image(&layout, is_channels_last(&y.view) or is_channels_last(&w.view), "conv_input")
+    out = new_image(&layout, wants_channels_last(&y.view if like is None else &like.view, layout.shape[1], groups),
+                    "conv_input")
     args.x, args.w, args.y, args.bias = &out.view, &w.view, &y.view, view_or_null(flat)
     with nogil:
         status = pe_conv_input(context, &args, &err)
@@ -138,8 +147,3 @@ def conv_weight(Tensor x, Tensor y, steps, spacings, befores, sizes, int64_t gro
         status = pe_conv_weight(context, &args, &err)
     check(status, &err)
     return out
-
-
-def has_channels_last(Tensor x):
-    """True where x is dense with its channels (axis 1) fastest, and not row-major as well."""
-    return is_channels_last(&x.view)

@@ -102,6 +102,11 @@ cdef Tensor apply_row(int op, int n, tuple inputs):
             out = new_tensor(&layout)
             break
     else:
+        for i in range(1 if first.view.ndim >= 3 and not is_channels_last(&first.view) else n, n):
+            x = <Tensor>inputs[i]
+            if is_channels_last(&x.view):  # beside a row-major one: the run of channels-last layers goes on
+                first = x
+                break
         out = empty_like(&first.view, info.out_dtype)
     run_row(op, n, inputs, out)
     if wants and not pe_grad_mode_off:
@@ -110,16 +115,26 @@ cdef Tensor apply_row(int op, int n, tuple inputs):
 
 
 cdef int format_like(int n, tuple inputs, pe_tensor *layout) except -1:
-    """The strides of the first dense input of the output's shape, else row-major."""
+    """The strides of an input of the output's shape: of the first with its channels last, else of the first dense
+    one; else row-major."""
     cdef const pe_tensor *v
+    cdef const pe_tensor *found = NULL
+    cdef int64_t size
     cdef int i, k
     for i in range(n):
         v = &(<Tensor>inputs[i]).view
-        if v.dtype == layout.dtype and same_shape(v, layout) and is_dense(v) and numel(v):
-            for k in range(v.ndim):
-                layout.strides[k] = v.strides[k]
-            return 0
-    return fill_row_major(layout, "elementwise")
+        if same_shape(v, layout) and is_dense(v) and numel(v):
+            if is_channels_last(v):
+                found = v
+                break
+            if found == NULL:
+                found = v
+    if found == NULL:
+        return fill_row_major(layout, "elementwise")
+    size = <int64_t>pe_dtype_size(found.dtype)
+    for k in range(found.ndim):
+        layout.strides[k] = found.strides[k] // size * <int64_t>pe_dtype_size(layout.dtype)
+    return 0
 
 
 cdef Tensor off_table(int op, int n, tuple inputs):

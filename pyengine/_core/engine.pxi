@@ -6,16 +6,12 @@ cdef Tensor accumulate(Tensor total, Tensor g):
 
 cdef Tensor owned(Tensor g, Tensor like, bint create_graph):
     """g as a .grad that nobody else holds, in like's memory format."""
-    cdef int i
-    cdef bint fits = True
     cdef Tensor out
     if create_graph:
         return g
-    for i in range(g.view.ndim):
-        if g.view.shape[i] > 1 and g.view.strides[i] != like.view.strides[i]:
-            fits = False
     # one reference: the caller's variable
-    if fits and references(<PyObject *>g) == 1 and references(<PyObject *>g.storage) == 1 and g.storage.owner is None:
+    if same_strides(&g.view, &like.view) and references(<PyObject *>g) == 1 \
+            and references(<PyObject *>g.storage) == 1 and g.storage.owner is None:
         return g
     out = empty_like(&like.view, like.view.dtype)
     copy_into(&g.view, &out.view)
@@ -184,8 +180,10 @@ cdef int finish_leaf(list entry, Walk walk) except -1:
 
 
 cdef int into_grad(Tensor leaf, Tensor g, bint create_graph) except -1:
+    cdef Tensor total
     if leaf.grad_ is not None:
-        leaf.grad_ = binary(OP_ADD, leaf.grad_, g)
+        total = binary(OP_ADD, leaf.grad_, g)
+        leaf.grad_ = owned(total, leaf, create_graph)
         return 0
     leaf.grad_ = owned(g, leaf, create_graph)
     return 0

@@ -205,3 +205,12 @@ cdef inline bint same_shape(const pe_tensor *a, const pe_tensor *b) noexcept nog
         if a.shape[i] != b.shape[i]:
             return False
     return True
+
+
+cdef inline bint same_strides(const pe_tensor *a, const pe_tensor *b) noexcept nogil:
+    """Of the same shape: steps along axes of size 1 do not matter."""
+    cdef int i
+    for i in range(a.ndim):
+        if a.shape[i] > 1 and a.strides[i] != b.strides[i]:
+            return False
+    return True

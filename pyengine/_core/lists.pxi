@@ -52,6 +52,7 @@ def update_list(str rule, list targets, list sources, tuple hyper):
     cdef int number = pe_optim_find(rule.encode()), i, n = len(targets)
     cdef double values[PE_OPTIM_HYPER]
     cdef Tensor p, g
+    cdef list kept = []
     if number < 0 or pe_optim_describe(number).states or len(hyper) != pe_optim_describe(number).hypers:
         raise KeyError(f"no row without states and with {len(hyper)} hyper-parameters is called {rule}")
     if len(sources) != n:
@@ -66,7 +67,8 @@ def update_list(str rule, list targets, list sources, tuple hyper):
         for i in range(n):
             p, g = targets[i], sources[i]
             dense_floats(p, rule, i)
-            fits(g, p, rule, "source", i)
+            g = laid_like(g, p, rule, "source", i)
+            kept.append(g)
             slots[i].param, slots[i].grad, slots[i].n = <float *>p.view.data, <float *>g.view.data, numel(&p.view)
         run_step(number, n, slots, values)
         for i in range(n):

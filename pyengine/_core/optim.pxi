@@ -9,16 +9,18 @@ cdef int dense_floats(Tensor param, str rule, int i) except -1:
     return 0
 
 
-cdef int fits(Tensor x, Tensor param, str rule, str what, int i) except -1:
-    """x has the element type and memory layout of its dense parameter, so both can be walked as one run."""
-    cdef int axis
+cdef Tensor laid_like(Tensor x, Tensor param, str rule, str what, int i):
+    """x in the memory layout of its dense parameter, so that both are walked as one run: a copy where it lies
+    otherwise."""
+    cdef Tensor out
     if x.view.dtype != PE_FLOAT32 or not same_shape(&x.view, &param.view):
         raise ValueError(f"{rule}: {what} {i} of shape {x.shape} and {x.dtype.name} does not fit a parameter of "
                          f"shape {param.shape} (float32 is needed)")
-    for axis in range(x.view.ndim):
-        if x.view.shape[axis] > 1 and x.view.strides[axis] != param.view.strides[axis]:
-            raise ValueError(f"{rule}: {what} {i} has strides {x.stride()}, its parameter {param.stride()}")
-    return 0
+    if same_strides(&x.view, &param.view):
+        return x
+    out = empty_like(&param.view, PE_FLOAT32)
+    copy_into(&x.view, &out.view)
+    return out
 
 
 def with_gradient(list params):

@@ -73,7 +73,7 @@ cdef class Slots:
         cdef int first = self.place, i, n = len(params)
         cdef list entries = (<Counted>params).entries if type(params) is Counted else None
         cdef PyObject *entry = NULL
-        cdef Tensor p
+        cdef Tensor p, g
         if self.moves != tensor_moves or self.held is None:
             self.count, self.held, self.moves, first = 0, [], tensor_moves, 0
         self.make_room(first + n)
@@ -85,9 +85,9 @@ cdef class Slots:
                 entry = PyList_GET_ITEM(entries, i) if entries is not None else entry_of(state, p)
             if not self.stands(first + i, p, entry, names):
                 self.fill(first + i, rule, p, entry, names, i)
-            fits(p.grad_, p, rule, "gradient", i)
-            self.slots[first + i].grad = <float *>p.grad_.view.data
-            gradients.append(p.grad_)
+            g = laid_like(p.grad_, p, rule, "gradient", i)
+            self.slots[first + i].grad = <float *>g.view.data
+            gradients.append(g)
         self.place = first + n
         return self.slots + first
 
@@ -114,7 +114,7 @@ cdef class Slots:
         dense_floats(p, rule, i)
         for j in range(len(names)):
             s = own_state(<dict>entry, p, <str?>names[j])
-            fits(s, p, rule, <str?>names[j], i)
+            s = (<dict>entry)[<str?>names[j]] = laid_like(s, p, rule, <str?>names[j], i)
             tensors.append(s)
             slot.state[j], seen.state[j] = <float *>s.view.data, <PyObject *>s
         slot.param, slot.n, seen.param = <float *>p.view.data, numel(&p.view), <PyObject *>p

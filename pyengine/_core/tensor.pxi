@@ -57,9 +57,9 @@ cdef class Tensor:
         """Bytes of one element."""
         return pe_dtype_size(self.view.dtype)
 
-    def is_contiguous(self):
-        """True when the elements lie row-major without gaps."""
-        return is_row_major(&self.view)
+    def is_contiguous(self, memory_format=contiguous_format):
+        """True when the elements lie without gaps, row-major or as the format says."""
+        return lies_as(&self.view, read_format(memory_format, "is_contiguous"))
 
     def is_floating_point(self):
         """True for float dtypes."""

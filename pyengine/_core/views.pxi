@@ -142,12 +142,30 @@ cdef int resolve_shape(Tensor x, object shape, pe_tensor *out, str what) except 
     return 0
 
 
+cdef bint image_as_stored(const pe_tensor *v) noexcept:
+    """An image, with or without an axis of images before it, whose channels lie last."""
+    cdef pe_tensor one
+    cdef int i
+    if is_channels_last(v):
+        return True
+    if v.ndim < 3 or v.ndim >= PE_MAX_DIMS:
+        return False
+    one = v[0]
+    one.ndim, one.shape[0], one.strides[0] = v.ndim + 1, 1, 0
+    for i in range(v.ndim):
+        one.shape[i + 1], one.strides[i + 1] = v.shape[i], v.strides[i]
+    return is_channels_last(&one)
+
+
 def view(input, shape):
-    """x's memory with another shape; an error where that needs a copy."""
+    """x's memory with another shape; an error where that needs a copy. Only a whole image with its channels last,
+    which a convolution may have made of a row-major one, is copied instead: so x.view(x.size(0), -1) holds anyway."""
     cdef Tensor x = need(input, "view")
     cdef Tensor out = view_of(x)
     resolve_shape(x, shape, &out.view, "view")
     if not restride(&x.view, &out.view):
+        if image_as_stored(&x.view):
+            return reshape(x, shape)
         raise ValueError(f"view: shape {tuple(shape)} is no view of shape {x.shape} with strides {x.stride()}; "
                          "use reshape")
     if wants_grad1(x):

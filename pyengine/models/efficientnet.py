@@ -2,6 +2,7 @@
 
 from pyengine import nn
 from pyengine.nn import functional as F
+from pyengine.nn.conv_norm import conv_norm_act
 
 from .blocks import draw_weights, drop_path, with_weights
 
@@ -19,16 +20,15 @@ STAGES = (
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's "SAME": ceil(size / stride) outputs, of an odd padding more at the end."""
 
-    def forward(self, input):
+    def convolved(self, input, weight, bias, finish=None):
         pads = []
         for size, kernel, stride in zip(input.shape[2:], self.kernel_size, self.stride, strict=True):
             pads.append(max((-(-size // stride) - 1) * stride + kernel - size, 0))
         if all(pad % 2 == 0 for pad in pads):
-            return F.conv2d(input, self.weight, self.bias, self.stride, tuple(pad // 2 for pad in pads), 1,
-                            self.groups)  # fmt: skip
+            return self._at(input, weight, bias, tuple(pad // 2 for pad in pads), finish)
         high, wide = pads
         padded = F.pad(input, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
-        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, 1, self.groups)
+        return self._at(padded, weight, bias, 0, finish)
 
 
 class MBConvBlock(nn.Module):
@@ -47,10 +47,11 @@ class MBConvBlock(nn.Module):
         self.expands, self.adds, self.drop = expand != 1, stride == 1 and inputs == outputs, drop
 
     def forward(self, x):
-        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
-        y = F.relu6(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
-        return drop_path(y, self.drop, self.training) + x if self.adds else y
+        y = conv_norm_act(x, self._expand_conv, self._bn0, F.relu6) if self.expands else x
+        y = conv_norm_act(y, self._depthwise_conv, self._bn1, F.relu6)
+        if self.training and self.adds:
+            return drop_path(self._bn2(self._project_conv(y)), self.drop, True) + x
+        return conv_norm_act(y, self._project_conv, self._bn2, None, x if self.adds else None)
 
 
 class EfficientNetLite(nn.Module):
@@ -79,10 +80,10 @@ class EfficientNetLite(nn.Module):
         draw_weights(self)
 
     def forward(self, x):
-        x = F.relu6(self._bn0(self._conv_stem(x)))
+        x = conv_norm_act(x, self._conv_stem, self._bn0, F.relu6)
         for block in self._blocks:
             x = block(x)
-        x = F.relu6(self._bn1(self._conv_head(x)))
+        x = conv_norm_act(x, self._conv_head, self._bn1, F.relu6)
         return self._fc(self._dropout(x.mean((2, 3))))
 
 

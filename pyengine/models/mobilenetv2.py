@@ -1,6 +1,7 @@
 """MobileNetV2."""
 
 from pyengine import nn
+from pyengine.nn.conv_norm import add_to
 
 from .blocks import conv_norm, divisible, draw_weights, with_weights
 
@@ -21,7 +22,7 @@ class InvertedResidual(nn.Module):
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x):
-        return x + self.conv(x) if self.adds else self.conv(x)
+        return add_to(x, self.conv) if self.adds else self.conv(x)
 
 
 class MobileNetV2(nn.Module):

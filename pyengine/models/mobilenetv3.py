@@ -1,6 +1,7 @@
 """MobileNetV3."""
 
 from pyengine import nn
+from pyengine.nn.conv_norm import add_to
 
 from .blocks import conv_norm, divisible, draw_weights, with_weights
 
@@ -52,7 +53,7 @@ class InvertedResidual(nn.Module):
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x):
-        return self.block(x) + x if self.adds else self.block(x)
+        return add_to(x, self.block) if self.adds else self.block(x)
 
 
 class MobileNetV3(nn.Module):

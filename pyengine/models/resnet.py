@@ -1,6 +1,7 @@
 """Residual networks."""
 
 from pyengine import nn
+from pyengine.nn.conv_norm import conv_norm_act
 
 from .blocks import draw_weights, with_weights
 
@@ -28,9 +29,9 @@ class BasicBlock(nn.Module):
         self.downsample = downsample
 
     def forward(self, x):
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        y = conv_norm_act(x, self.conv1, self.bn1, self.relu)
+        kept = x if self.downsample is None else self.downsample(x)
+        return conv_norm_act(y, self.conv2, self.bn2, self.relu, kept)
 
 
 class Bottleneck(nn.Module):
@@ -50,10 +51,10 @@ class Bottleneck(nn.Module):
         self.downsample = downsample
 
     def forward(self, x):
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        y = conv_norm_act(x, self.conv1, self.bn1, self.relu)
+        y = conv_norm_act(y, self.conv2, self.bn2, self.relu)
+        kept = x if self.downsample is None else self.downsample(x)
+        return conv_norm_act(y, self.conv3, self.bn3, self.relu, kept)
 
 
 class ResNet(nn.Module):
@@ -82,7 +83,7 @@ class ResNet(nn.Module):
         draw_weights(self)
 
     def forward(self, x):
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(conv_norm_act(x, self.conv1, self.bn1, self.relu))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 

@@ -1,5 +1,6 @@
 """Modules made of modules."""
 
+from .conv_norm import run
 from .module import Module
 
 
@@ -110,9 +111,7 @@ class Sequential(_Listed):
     __rmul__ = __mul__
 
     def forward(self, x):
-        for module in self._modules.values():
-            x = module(x)
-        return x
+        return run(self._modules.values(), x)
 
 
 class ModuleList(_Listed):

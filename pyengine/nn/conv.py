@@ -93,11 +93,22 @@ class _Conv(_ConvNd):
         self._setup((in_channels, out_channels), kernel_size, stride, padding, dilation, 0, groups, bias, padding_mode)
 
     def forward(self, input):
-        convolve = (F.conv1d, F.conv2d, F.conv3d)[self.axes - 1]
-        if self.padding_mode == "zeros":
-            return convolve(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-        padded = F.pad(input, self._borders(), mode=self.padding_mode)
-        return convolve(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return self.convolved(input, self.weight, self.bias)
+
+    def convolved(self, input, weight, bias, finish=None):
+        """What forward does, with another weight and bias. finish: (activation, residual), see nn.conv_norm."""
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = F.pad(input, self._borders(), mode=self.padding_mode), 0
+        return self._at(input, weight, bias, padding, finish)
+
+    def _at(self, input, weight, bias, padding, finish):
+        if finish is None:
+            convolve = (F.conv1d, F.conv2d, F.conv3d)[self.axes - 1]
+            return convolve(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        from pyengine.ops.conv import finished
+
+        return finished(self.axes, input, weight, bias, self.stride, padding, self.dilation, self.groups, *finish)
 
     def _borders(self):
         """The padding as F.pad takes it: (before, after) from the last axis on."""

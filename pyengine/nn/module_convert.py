@@ -47,10 +47,11 @@ class ConvertMethods:
         return self
 
     def to(self, *args, **kwargs):
-        """to(dtype), to("cpu"), to("cpu", dtype), to(tensor): floating tensors in that dtype. Returns self."""
+        """to(dtype), to("cpu"), to("cpu", dtype), to(tensor): floating tensors in that dtype. memory_format: for all
+        tensors of 4 or 5 axes. Returns self."""
         device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
         kwargs.pop("non_blocking", None)
-        kwargs.pop("memory_format", None)
+        memory_format = kwargs.pop("memory_format", None)
         if kwargs:
             raise TypeError(f"Module.to: unknown arguments {sorted(kwargs)}")
         for given in args:
@@ -62,6 +63,8 @@ class ConvertMethods:
                 device = given if given is not None else device
         if device is not None and str(device) not in ("cpu", "cpu:0"):
             raise RuntimeError(f"Module.to: the only device is 'cpu', got {device!r}")
+        if memory_format is not None:
+            self._apply(lambda x: x.to(memory_format=memory_format) if x.ndim in (4, 5) else x)
         if dtype is None:
             return self
         if isinstance(dtype, pe.dtype) and not pe.empty(0, dtype=dtype).is_floating_point():

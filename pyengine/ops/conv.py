@@ -2,11 +2,13 @@
 from the other two; the derivatives of each are the other two. (LeCun et al., 1989; csrc/conv.h has the equation)
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._method import rule, tensor_only
+from pyengine.ops.create import contiguous
 from pyengine.ops.reduction import sum as total
 from pyengine.ops.shape import reshape, unsqueeze
 from pyengine.ops.strided_windows import sizes_of, spatial
@@ -101,22 +103,28 @@ def _checked(what: str, n: int, input, weight, bias, groups, transposed: bool) -
         raise RuntimeError(f"{what}: weight must have {n + 2} axes, got shape {weight.shape}")
     if isinstance(groups, bool) or not hasattr(groups, "__index__"):
         raise TypeError(f"{what}: groups must be an integer, got {groups!r}")
+    given = None if bias is None else tensor_only(bias, what, "bias").shape
+    _fits(what, n, input.shape, weight.shape, given, groups, transposed)
+
+
+def _fits(what: str, n: int, input, weight, bias, groups: int, transposed: bool) -> None:
+    """_checked for shapes."""
     if groups < 1:
         raise RuntimeError(f"{what}: groups must be positive, got {groups}")
-    channels = input.shape[input.ndim - n - 1]
-    expected = weight.shape[0] if transposed else weight.shape[1] * groups
-    if channels != expected or weight.shape[0] % groups:
+    channels = input[len(input) - n - 1]
+    expected = weight[0] if transposed else weight[1] * groups
+    if channels != expected or weight[0] % groups:
         raise RuntimeError(
-            f"{what}: input of shape {input.shape} does not fit weight of shape {weight.shape} in "
+            f"{what}: input of shape {input} does not fit weight of shape {weight} in "
             f"{groups} groups: {expected} channels are expected, in groups of one size"
         )
-    outputs = weight.shape[1] * groups if transposed else weight.shape[0]
-    if bias is not None and tensor_only(bias, what, "bias").shape != (outputs,):
+    outputs = weight[1] * groups if transposed else weight[0]
+    if bias is not None and bias != (outputs,):
         raise RuntimeError(
-            f"{what}: bias of shape {bias.shape} does not fit weight of shape {weight.shape}: ({outputs},) is expected"
+            f"{what}: bias of shape {bias} does not fit weight of shape {weight}: ({outputs},) is expected"
         )
-    if 0 in weight.shape:
-        raise RuntimeError(f"{what}: weight of shape {weight.shape} has no elements")
+    if 0 in weight:
+        raise RuntimeError(f"{what}: weight of shape {weight} has no elements")
 
 
 def _pads(what: str, padding, kernel, stride, dilation) -> list[tuple[int, int]]:
@@ -146,18 +154,18 @@ def _recorded(*inputs: Tensor | None) -> bool:
     return _core.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
 
 
-def _output(x: Tensor, w: Tensor, bias: Tensor | None, at: Windows, places) -> Tensor:
-    """y (N, O, places) of x (N, C, space) and w (O, C / groups, kernel)."""
+def _output(x: Tensor, w: Tensor, bias: Tensor | None, at: Windows, places, like: Tensor | None = None) -> Tensor:
+    """y (N, O, places) of x (N, C, space) and w (O, C / groups, kernel). like: what a gradient is laid out as."""
     stride, dilation, before, groups = at
     recorded = _recorded(x, w, bias)
-    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, recorded=recorded)
+    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, recorded, like)
     return _core.record(out, "conv", (x, w, bias), (x, w), at) if recorded else out
 
 
-def _input(y: Tensor, w: Tensor, bias: Tensor | None, at: Windows, sizes) -> Tensor:
-    """x (N, C, sizes): every element of y, times w, added where its window lies."""
+def _input(y: Tensor, w: Tensor, bias: Tensor | None, at: Windows, sizes, like: Tensor | None = None) -> Tensor:
+    """x (N, C, sizes): every element of y, times w, added where its window lies. like: as in _output."""
     stride, dilation, before, groups = at
-    out = _core.conv_input(y, w, bias, stride, dilation, before, sizes, groups)
+    out = _core.conv_input(y, w, bias, stride, dilation, before, sizes, groups, like)
     return _core.record(out, "conv_input", (y, w, bias), (y, w), at)
 
 
@@ -171,7 +179,7 @@ def _weight(x: Tensor, y: Tensor, at: Windows, sizes, channels_last: bool) -> Te
 def _pulled_back(node, g, back, x: Tensor, y: Tensor):
     """The gradients of conv or conv_input, the one by what it saw first made by `back`, that by w from x and y."""
     (seen, w), at = node.saved, node.meta
-    first = back(g, w, None, at, seen.shape[2:]) if node.needs(0) else None
+    first = back(g, w, None, at, seen.shape[2:], seen) if node.needs(0) else None
     dw = _weight(x, y, at, w.shape[2:], _core.has_channels_last(w)) if node.needs(1) else None
     return first, dw, total(g, (0, *range(2, g.ndim))) if node.needs(2) else None
 
@@ -189,29 +197,56 @@ def _conv_input_rule(node, g):
 @rule("conv_weight")
 def _conv_weight_rule(node, g):
     (x, y), at = node.saved, node.meta
-    dx = _input(y, g, None, at, x.shape[2:]) if node.needs(0) else None
-    return dx, _output(x, g, None, at, y.shape[2:]) if node.needs(1) else None
+    dx = _input(y, g, None, at, x.shape[2:], x) if node.needs(0) else None
+    return dx, _output(x, g, None, at, y.shape[2:], y) if node.needs(1) else None
+
+
+def _only(images: Tensor) -> Tensor:
+    """The image of a batch of one. A matrix (channels, length) is made row-major: view() cannot tell from its strides
+    that it is an image."""
+    image = reshape(images, images.shape[1:])
+    return contiguous(image) if image.ndim == 2 else image
+
+
+def finished(n, input, weight, bias, stride, padding, dilation, groups, activation=None, residual=None) -> Tensor:
+    """act(conv(input) + residual) of images in batches, off the tape, activation a row's number: for nn.conv_norm."""
+    given = None if bias is None else bias.shape
+    numbers = [tuple(v) if isinstance(v, list) else v for v in (stride, padding, dilation)]
+    at, places = _known(n, input.shape, weight.shape, given, *numbers, groups)
+    row = -1 if activation is None else activation
+    return _core.conv(input, weight, bias, *at[:3], places, groups, False, None, row, residual)
+
+
+@lru_cache(maxsize=1024)
+def _known(n: int, input, weight, bias, stride, padding, dilation, groups: int) -> tuple[Windows, tuple[int, ...]]:
+    """What a layer's convolution looks at before it begins, once for each shape."""
+    what = f"conv{n}d"
+    _fits(what, n, input, weight, bias, groups, False)
+    return _places(what, n, input, weight[2:], stride, padding, dilation, groups)
+
+
+def _places(what: str, n: int, shape, kernel, stride, padding, dilation, groups) -> tuple[Windows, tuple[int, ...]]:
+    """Where the windows of an input of this shape lie, and how many there are along each axis."""
+    stride, dilation = sizes_of(stride, n, what, "stride", 1), sizes_of(dilation, n, what, "dilation", 1)
+    pads = _pads(what, padding, kernel, stride, dilation)
+    places = []
+    for length, pad, k, step, gap in zip(shape[len(shape) - n :], pads, kernel, stride, dilation, strict=True):
+        room = length + sum(pad) - gap * (k - 1) - 1
+        if room < 0 or length < 1:
+            raise RuntimeError(
+                f"{what}: kernel {tuple(kernel)}, dilation {dilation}, is larger than input of shape {shape} "
+                f"with padding {pads}"
+            )
+        places.append(room // step + 1)
+    return Windows(stride, dilation, tuple(before for before, _ in pads), groups), tuple(places)
 
 
 def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Tensor:
     _checked(what, n, input, weight, bias, groups, False)
-    kernel, stride = weight.shape[2:], sizes_of(stride, n, what, "stride", 1)
-    dilation = sizes_of(dilation, n, what, "dilation", 1)
-    pads = _pads(what, padding, kernel, stride, dilation)
-    places = []
-    for length, pad, k, step, gap in zip(input.shape[input.ndim - n :], pads, kernel, stride, dilation, strict=True):
-        room = length + sum(pad) - gap * (k - 1) - 1
-        if room < 0 or length < 1:
-            raise RuntimeError(
-                f"{what}: kernel {tuple(kernel)}, dilation {dilation}, is larger than input of shape {input.shape} "
-                f"with padding {pads}"
-            )
-        places.append(room // step + 1)
-    at = Windows(stride, dilation, tuple(before for before, _ in pads), groups)
+    at, places = _places(what, n, input.shape, weight.shape[2:], stride, padding, dilation, groups)
     if input.ndim == n + 2:
         return _output(input, weight, bias, at, places)
-    out = _output(unsqueeze(input, 0), weight, bias, at, places)
-    return reshape(out, out.shape[1:])
+    return _only(_output(unsqueeze(input, 0), weight, bias, at, places))
 
 
 def _transposed(what, n, input, weight, bias, stride, padding, output_padding, groups, dilation) -> Tensor:
@@ -233,5 +268,4 @@ def _transposed(what, n, input, weight, bias, stride, padding, output_padding, g
     at = Windows(stride, dilation, padding, groups)
     if input.ndim == n + 2:
         return _input(input, weight, bias, at, sizes)
-    out = _input(unsqueeze(input, 0), weight, bias, at, sizes)
-    return reshape(out, out.shape[1:])
+    return _only(_input(unsqueeze(input, 0), weight, bias, at, sizes))

@@ -3,7 +3,7 @@
 import builtins
 
 from pyengine import _core
-from pyengine._core import Tensor, dtype
+from pyengine._core import Tensor, dtype, memory_format
 from pyengine.ops._method import method, rule, sizes, tensor_only
 
 _DTYPES = {"float32", "float64", "bfloat16", "float16", "int8", "int16", "int32", "int64", "uint8", "bool"}
@@ -19,9 +19,14 @@ def ones(*shape, dtype: dtype | str | None = None, requires_grad: bool = False) 
     return _core.full(sizes(shape), 1.0, dtype or "float32", "ones").requires_grad_(requires_grad)
 
 
-def empty(*shape, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor whose values are not set."""
-    return _core.empty(sizes(shape), dtype).requires_grad_(requires_grad)
+def empty(
+    *shape,
+    dtype: dtype | str | None = None,
+    requires_grad: bool = False,
+    memory_format: memory_format | None = None,
+) -> Tensor:
+    """A tensor whose values are not set; row-major unless a memory_format is given."""
+    return _core.empty(sizes(shape), dtype, memory_format).requires_grad_(requires_grad)
 
 
 def full(shape, fill_value: float, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
@@ -29,14 +34,14 @@ def full(shape, fill_value: float, dtype: dtype | str | None = None, requires_gr
     return _core.full(sizes((shape,)), fill_value, dtype).requires_grad_(requires_grad)
 
 
-def zeros_like(x: Tensor, dtype: dtype | str | None = None) -> Tensor:
-    """Zeros in x's shape and dtype."""
-    return _core.full(tensor_only(x, "zeros_like").shape, 0, dtype or x.dtype)
+def zeros_like(x: Tensor, dtype: dtype | str | None = None, *, memory_format: memory_format | None = None) -> Tensor:
+    """Zeros in x's shape and dtype, and memory format unless one is given."""
+    return _core.new_like(tensor_only(x, "zeros_like"), 0, dtype, memory_format, "zeros_like")
 
 
-def ones_like(x: Tensor, dtype: dtype | str | None = None) -> Tensor:
-    """Ones in x's shape and dtype."""
-    return _core.full(tensor_only(x, "ones_like").shape, 1, dtype or x.dtype)
+def ones_like(x: Tensor, dtype: dtype | str | None = None, *, memory_format: memory_format | None = None) -> Tensor:
+    """Ones in x's shape and dtype, and memory format unless one is given."""
+    return _core.new_like(tensor_only(x, "ones_like"), 1, dtype, memory_format, "ones_like")
 
 
 def arange(start, end=None, step=1, dtype: dtype | str | None = None) -> Tensor:
@@ -63,9 +68,9 @@ def eye(n: int, m: int | None = None, *, dtype: dtype | str | None = None, requi
 
 
 @method
-def clone(x: Tensor) -> Tensor:
-    """A copy with memory of its own; gradients flow through it."""
-    return _core.copy(tensor_only(x, "clone"))
+def clone(x: Tensor, *, memory_format: memory_format | None = None) -> Tensor:
+    """A copy with memory of its own, in x's memory format unless one is given; gradients flow through it."""
+    return _core.copy(tensor_only(x, "clone"), None, memory_format, "clone")
 
 
 @rule("copy")
@@ -75,9 +80,9 @@ def _copy(node, g):
 
 @method
 def to(x: Tensor, *args, dtype: dtype | str | None = None, device=None, non_blocking=False, copy=False,
-       memory_format=None) -> Tensor:  # fmt: skip
-    """x in another dtype; x itself where it has that dtype already, unless copy is true. As in torch the dtype may come
-    first, after a device, or with another tensor; the only device is "cpu"."""
+       memory_format: memory_format | None = None) -> Tensor:  # fmt: skip
+    """x in another dtype or memory format; x itself where it has them already, unless copy is true. As in torch the
+    dtype may come first, after a device, or with another tensor; the only device is "cpu"."""
     for place, value in enumerate((*args, device)):
         if isinstance(value, Tensor):
             dtype = value.dtype
@@ -87,9 +92,10 @@ def to(x: Tensor, *args, dtype: dtype | str | None = None, device=None, non_bloc
             copy = copy or (value and place >= 2)  # after dtype comes non_blocking, then copy
         elif value is not None and str(value) != "cpu":
             raise TypeError(f"to: {value!r} is neither a dtype nor the device 'cpu'")
-    if not copy and (dtype is None or _core.dtype_of(dtype) is tensor_only(x, "to").dtype):
+    there = dtype is None or _core.dtype_of(dtype) is tensor_only(x, "to").dtype
+    if there and not copy and (memory_format in (None, _core.preserve_format) or x.is_contiguous(memory_format)):
         return x
-    return _core.copy(x, dtype)
+    return _core.copy(x, dtype, memory_format, "to")
 
 
 @method
@@ -117,11 +123,19 @@ def bool(x: Tensor) -> Tensor:
 
 
 @method
-def contiguous(x: Tensor) -> Tensor:
-    """x where its elements lie row-major without gaps, else a copy that does."""
-    if x.is_contiguous():
+def contiguous(x: Tensor, *, memory_format: memory_format = _core.contiguous_format) -> Tensor:
+    """x where its elements lie without gaps, row-major or as the format says, else a copy that does.
+
+    >>> import pyengine as pe
+    >>> x = pe.zeros(2, 3, 4, 5).contiguous(memory_format=pe.channels_last)
+    >>> x.shape, x.stride()
+    ((2, 3, 4, 5), (60, 1, 15, 3))
+    """
+    if x.is_contiguous(memory_format):
         return x
-    return _core.reshape(_core.reshape(x, (-1,)), x.shape) if x.ndim > 1 else _core.copy(x)
+    if memory_format is _core.preserve_format:
+        raise RuntimeError("contiguous: preserve_format says nothing here; clone() preserves it")
+    return _core.copy(x, None, memory_format, "contiguous")
 
 
 @method

@@ -136,13 +136,16 @@ def interpolate(
         raise RuntimeError(f"interpolate: from shape {input.shape} to {sizes}: sizes must be positive")
     if max(sizes) * max(input.shape[2:]) > 1 << 32:
         raise RuntimeError(f"interpolate: from shape {input.shape} to {sizes} is too large")
-    for axis, (out, factor) in enumerate(zip(sizes, factors, strict=True), 2):
+    last = _core.has_channels_last(input)
+    if last:  # one axis after the other in its place in memory: no copy, the same products
+        input = _core.permute(input, (0, *range(2, input.ndim), 1))
+    for axis, (out, factor) in enumerate(zip(sizes, factors, strict=True), 1 if last else 2):
         n = input.shape[axis]
         if mode.startswith("nearest") and out % n == 0 and factor in (None, out // n):
             input = _repeated(input, axis, out // n, False)
         elif out != n or factor not in (None, 1.0):
             input = _along(input, axis, _weights(n, out, mode, bool(align_corners), factor, bool(antialias)))
-    return input
+    return _core.permute(input, (0, input.ndim - 1, *range(1, input.ndim - 1))) if last else input
 
 
 def upsample(input: Tensor, size=None, scale_factor=None, mode: str = "nearest", align_corners: bool | None = None):

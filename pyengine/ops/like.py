@@ -1,7 +1,7 @@
 """New tensors like another one, and evenly spaced numbers."""
 
 from pyengine import _core
-from pyengine._core import Tensor, dtype
+from pyengine._core import Tensor, dtype, memory_format
 from pyengine.ops._arguments import integer
 from pyengine.ops._method import method, sizes, tensor_only
 
@@ -44,16 +44,18 @@ def logspace(
     return _core.from_numpy(values).to(dtype or "float32").requires_grad_(requires_grad)
 
 
-def full_like(input: Tensor, fill_value, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
-    """One value in x's shape and dtype."""
-    shape = tensor_only(input, "full_like").shape
-    return _core.full(shape, fill_value, dtype or input.dtype).requires_grad_(requires_grad)
+def full_like(input: Tensor, fill_value, dtype: dtype | str | None = None, requires_grad: bool = False, *,
+              memory_format: memory_format | None = None) -> Tensor:  # fmt: skip
+    """One value in x's shape and dtype, and memory format unless one is given."""
+    out = _core.new_like(tensor_only(input, "full_like"), fill_value, dtype, memory_format, "full_like")
+    return out.requires_grad_(requires_grad)
 
 
-def empty_like(input: Tensor, dtype: dtype | str | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor in x's shape and dtype whose values are not set."""
-    shape = tensor_only(input, "empty_like").shape
-    return _core.empty(shape, dtype or input.dtype).requires_grad_(requires_grad)
+def empty_like(input: Tensor, dtype: dtype | str | None = None, requires_grad: bool = False, *,
+               memory_format: memory_format | None = None) -> Tensor:  # fmt: skip
+    """A tensor in x's shape and dtype, and memory format unless one is given, whose values are not set."""
+    out = _core.new_like(tensor_only(input, "empty_like"), None, dtype, memory_format, "empty_like")
+    return out.requires_grad_(requires_grad)
 
 
 @method

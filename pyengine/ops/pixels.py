@@ -26,6 +26,10 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     n = 1
     for size in lead:
         n *= size
+    if _core.has_channels_last(input) and input.ndim == 4:
+        x = _core.reshape(_core.permute(input, (0, 2, 3, 1)), (n, h, w, c // (r * r), r, r))
+        x = _core.reshape(_core.permute(x, (0, 1, 4, 2, 5, 3)), (n, h * r, w * r, c // (r * r)))
+        return _core.permute(x, (0, 3, 1, 2))
     x = _core.permute(_core.reshape(input, (n, c // (r * r), r, r, h, w)), (0, 1, 4, 2, 5, 3))
     return _core.reshape(x, (*lead, c // (r * r), h * r, w * r))
 
@@ -39,6 +43,10 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     n = 1
     for size in lead:
         n *= size
+    if _core.has_channels_last(input) and input.ndim == 4:
+        x = _core.reshape(_core.permute(input, (0, 2, 3, 1)), (n, h // r, r, w // r, r, c))
+        x = _core.reshape(_core.permute(x, (0, 1, 3, 5, 2, 4)), (n, h // r, w // r, c * r * r))
+        return _core.permute(x, (0, 3, 1, 2))
     x = _core.permute(_core.reshape(input, (n, c, h // r, r, w // r, r)), (0, 1, 3, 5, 2, 4))
     return _core.reshape(x, (*lead, c * r * r, h // r, w // r))
 
@@ -49,5 +57,10 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     n, c = input.shape[:2]
     if c % groups:
         raise RuntimeError(f"channel_shuffle: {c} channels of shape {input.shape} are no multiple of {groups}")
+    if _core.has_channels_last(input):
+        x = _core.permute(input, (0, *range(2, input.ndim), 1))
+        space = x.shape[:-1]
+        x = _core.reshape(_core.transpose(_core.reshape(x, (*space, groups, c // groups)), -1, -2), (*space, c))
+        return _core.permute(x, (0, x.ndim - 1, *range(1, x.ndim - 1)))
     x = _core.transpose(_core.reshape(input, (n, groups, c // groups, input[0, 0].numel() if n and c else 0)), 1, 2)
     return _core.reshape(x, input.shape)

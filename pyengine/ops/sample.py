@@ -1,7 +1,7 @@
 """Random numbers of other distributions, from the uniform and normal draws of the engine's generator."""
 
 from pyengine import _core
-from pyengine._core import Generator, Tensor, dtype
+from pyengine._core import Generator, Tensor, dtype, memory_format
 from pyengine.ops._arguments import integer, integers
 from pyengine.ops._method import method, tensor_only
 from pyengine.ops.random import rand, randn
@@ -16,16 +16,25 @@ def _float(dtype, like: Tensor, what: str):
     return kind
 
 
-def rand_like(input: Tensor, dtype: dtype | str | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Uniform on [0, 1) in x's shape and dtype."""
+def _formatted(drawn: Tensor, like: Tensor, memory_format, what: str) -> Tensor:
+    """What was drawn in like's memory format, or in one that is given: the values are the same in each."""
+    if memory_format in (None, _core.preserve_format) and drawn.stride() == like.stride():
+        return drawn
+    return _core.new_like(like, None, drawn.dtype, memory_format, what).copy_(drawn)
+
+
+def rand_like(input: Tensor, dtype: dtype | str | None = None, *, generator: Generator | None = None,
+              memory_format: memory_format | None = None) -> Tensor:  # fmt: skip
+    """Uniform on [0, 1) in x's shape and dtype, and memory format unless one is given."""
     kind = _float(dtype, tensor_only(input, "rand_like"), "rand_like")
-    return rand(*input.shape, generator=generator).to(kind)
+    return _formatted(rand(*input.shape, generator=generator).to(kind), input, memory_format, "rand_like")
 
 
-def randn_like(input: Tensor, dtype: dtype | str | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Normal with mean 0 and standard deviation 1 in x's shape and dtype."""
+def randn_like(input: Tensor, dtype: dtype | str | None = None, *, generator: Generator | None = None,
+               memory_format: memory_format | None = None) -> Tensor:  # fmt: skip
+    """Normal with mean 0 and standard deviation 1 in x's shape and dtype, and memory format unless one is given."""
     kind = _float(dtype, tensor_only(input, "randn_like"), "randn_like")
-    return randn(*input.shape, generator=generator).to(kind)
+    return _formatted(randn(*input.shape, generator=generator).to(kind), input, memory_format, "randn_like")
 
 
 def _wide(shape: tuple, generator: Generator | None):
@@ -55,11 +64,14 @@ def randint(low, high=None, size=None, *, generator: Generator | None = None, dt
 
 
 def randint_like(
-    input: Tensor, low, high=None, *, generator: Generator | None = None, dtype: dtype | str | None = None
-) -> Tensor:
-    """`randint` in x's shape and dtype."""
+    input: Tensor, low, high=None, *, generator: Generator | None = None, dtype: dtype | str | None = None,
+    memory_format: memory_format | None = None,
+) -> Tensor:  # fmt: skip
+    """`randint` in x's shape and dtype, and memory format unless one is given."""
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, tensor_only(input, "randint_like").shape, generator=generator, dtype=dtype or input.dtype)
+    shape = tensor_only(input, "randint_like").shape
+    drawn = randint(low, high, shape, generator=generator, dtype=dtype or input.dtype)
+    return _formatted(drawn, input, memory_format, "randint_like")
 
 
 def normal(mean=0.0, std=1.0, size=None, *, generator: Generator | None = None) -> Tensor:

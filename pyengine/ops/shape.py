@@ -14,7 +14,9 @@ def reshape(x: Tensor, *shape) -> Tensor:
 
 @method
 def view(x: Tensor, *shape) -> Tensor:
-    """x's memory in another shape (one size may be -1); ValueError where that needs a copy."""
+    """x's memory in another shape (one size may be -1); ValueError where that needs a copy. A whole image with its
+    channels last is copied, as `reshape` does it: convolutions lay their results out so on their own, and what follows
+    them may say x.view(x.size(0), -1)."""
     return _core.view(x, sizes(shape))
 
 
@@ -104,7 +106,7 @@ def _slice(node, g):
 
 def _placed(x: Tensor, shape: tuple, index: tuple, value: float = 0) -> Tensor:
     """A tensor of `shape` full of value, with x at the slices `index`: with 0, what a slice pulls back."""
-    out = _core.full(shape, value, x.dtype)
+    out = _core.new_image_like(x, shape, value)
     out[index] = x.detach()
     return _core.record(out, "scatter_slice", (x,), (), index)
 
@@ -132,7 +134,8 @@ def cat(tensors, dim: int = 0) -> Tensor:
         ):
             raise ValueError(f"cat: shapes {first.shape} and {x.shape} differ beside axis {axis}")
     total = sum(x.shape[axis] for x in tensors)
-    out = _core.empty((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
+    like = next((x for x in tensors if _core.has_channels_last(x)), first)
+    out = _core.new_image_like(like, (*first.shape[:axis], total, *first.shape[axis + 1 :]))
     for x, part in zip(tensors, _parts(tensors, axis), strict=True):
         out[part] = x.detach()
     return _core.record(out, "cat", tensors, (), (axis, [x.shape[axis] for x in tensors]))

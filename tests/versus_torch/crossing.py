@@ -5,7 +5,7 @@ import numpy as np
 import pyengine as pe
 
 RTOL, ATOL = 2e-4, 2e-5  # float32, sums in another order
-DROPPED = {"device", "layout", "memory_format", "pin_memory", "generator", "pass_inplace_op"}
+DROPPED = {"device", "layout", "pin_memory", "generator", "pass_inplace_op"}
 
 
 class Crossing:
@@ -49,6 +49,8 @@ class Crossing:
             return self.layer(value)
         if callable(value) and getattr(value, "__name__", "") in pe.nn.functional.__all__:
             return getattr(pe.nn.functional, value.__name__)
+        if isinstance(value, torch.memory_format):
+            return getattr(pe, str(value).removeprefix("torch."))
         if isinstance(value, torch.dtype):
             return pe._core.dtype_of(str(value).removeprefix("torch."))
         if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):

@@ -144,7 +144,8 @@ def test_modules():
 @pytest.mark.parametrize("n", (1, 2, 3))
 @pytest.mark.parametrize("inputs, outputs, groups", ((3, 8, 1), (9, 7, 1), (8, 16, 8), (8, 8, 2), (16, 16, 1)))
 def test_the_rule(n, inputs, outputs, groups):
-    """8 channels and one group: last. Others as the input; a gradient as what it is the gradient of."""
+    """8 channels and not depthwise: last. Others as the input; a gradient as what it is the gradient of."""
+    mixed = groups == 1 or inputs > groups
     w = numbers(outputs, inputs // groups, *(3,) * n)
     upper = numbers(2, outputs, *(4,) * n, seed=2)
     results = []
@@ -152,10 +153,8 @@ def test_the_rule(n, inputs, outputs, groups):
         x = x.requires_grad_()
         kept = w.clone().requires_grad_()
         y = getattr(F, f"conv{n}d")(x, kept, None, groups=groups)
-        assert _core.has_channels_last(y) == ((groups == 1 and outputs >= 8) or _core.has_channels_last(x))
-        assert _core.has_channels_last(_dx(y, upper, x)) == (
-            (groups == 1 and inputs >= 8) or _core.has_channels_last(x)
-        )
+        assert _core.has_channels_last(y) == ((mixed and outputs >= 8) or _core.has_channels_last(x))
+        assert _core.has_channels_last(_dx(y, upper, x)) == ((mixed and inputs >= 8) or _core.has_channels_last(x))
         y = getattr(F, f"conv{n}d")(x, kept, None, groups=groups)
         (y * upper).sum().backward()
         assert steps(x.grad) == steps(x) and steps(kept.grad) == steps(kept)

@@ -5,11 +5,12 @@ cdef enum:
     FEW_CHANNELS = 8
 
 
-cdef bint wants_channels_last(const pe_tensor *like, int64_t channels, int64_t groups) noexcept:
-    """The one rule of layout: an image that a convolution makes has its channels last where there are 8 or more and
-    one group, whatever its input's layout: networks run channels-last behind their first layer. Others lie as
-    `like`."""
-    return (groups == 1 and channels >= FEW_CHANNELS) or is_channels_last(like)
+cdef bint wants_channels_last(const pe_tensor *like, int64_t channels, const pe_tensor *w, int64_t groups) noexcept:
+    """The one rule of layout: an image that a convolution makes has its channels last where there are 8 or more,
+    whatever its input's layout: networks run channels-last behind their first layer. Few channels, and those of a
+    depthwise convolution, lie as `like`."""
+    cdef bint depthwise = groups > 1 and w.shape[1] == 1
+    return (channels >= FEW_CHANNELS and not depthwise) or is_channels_last(like)
 
 
 cdef Tensor new_image(pe_tensor *layout, bint channels_last, str what):
@@ -89,8 +90,8 @@ def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, size
     need_axes(x, axes, "conv", "input")
     need_axes(w, axes, "conv", "weight")
     result_shape(&layout, x.view.shape[0], w.view.shape[0], sizes)
-    out = new_image(&layout, wants_channels_last(&x.view if like is None else &like.view, w.view.shape[0], groups),
-                    "conv")
+    out = new_image(&layout, wants_channels_last(&x.view if like is None else &like.view, w.view.shape[0],
+                                             &w.view, groups), "conv")
     args.x, args.w, args.y, args.bias, args.activation = &x.view, &w.view, &out.view, view_or_null(flat), activation
     if residual is not None:
         residual = set_residual(&args, residual, out)
@@ -120,8 +121,8 @@ def conv_input(Tensor y, Tensor w, Tensor bias or None, steps, spacings, befores
     need_axes(y, axes, "conv_input", "input")
     need_axes(w, axes, "conv_input", "weight")
     result_shape(&layout, y.view.shape[0], w.view.shape[1] * groups, sizes)
-    out = new_image(&layout, wants_channels_last(&y.view if like is None else &like.view, layout.shape[1], groups),
-                    "conv_input")
+    out = new_image(&layout, wants_channels_last(&y.view if like is None else &like.view, layout.shape[1],
+                                             &w.view, groups), "conv_input")
     args.x, args.w, args.y, args.bias = &out.view, &w.view, &y.view, view_or_null(flat)
     with nogil:
         status = pe_conv_input(context, &args, &err)

@@ -33,9 +33,9 @@ class MachineLimits:
         return name if name in self.probes.index else None
 
     def bandwidth(self, case: Case) -> str:
-        """The probe that moves bytes as the case does; past the caches, what writes is best done by streaming stores."""
-        streams = case.bandwidth != "read" and self.place(case) == "DRAM"
-        return f"{case.bandwidth}_stream" if streams else case.bandwidth
+        """The probe that moves bytes as the case does; past the caches, by streaming stores where there is such one."""
+        streaming = f"{case.bandwidth}_stream"
+        return streaming if streaming in self.probes.index and self.place(case) == "DRAM" else case.bandwidth
 
     def size(self, case: Case) -> int:
         """Bytes of each thread: the case's own data, so that they come from the same cache."""

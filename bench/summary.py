@@ -42,7 +42,7 @@ def groups(outcomes: list[Outcome], contest: Field) -> tuple[list[str], list[lis
     rows = []
     for name, members in named.items():
         times = [found for outcome in members if (found := ratio(outcome))]
-        row = [name, str(len(members)), f"{sum(t >= 1 for t in times)}", mean(times), f"{min(times):.2f}" if times else "-"]
+        row = [name, str(len(members)), str(sum(t >= 1 for t in times)), mean(times), mean(sorted(times)[:1])]
         for label in labels:
             pairs = [(outcome.us(label), outcome.us(OWN)) for outcome in members]
             row.append(mean([theirs / ours for theirs, ours in pairs if theirs and ours]))

@@ -10,21 +10,31 @@ import torch
 import torchlike
 
 FOLDER = Path(torchlike.__file__).parent.parent / "models"
+STAND_INS = {"pyengine": torch, "pyengine.nn": torch.nn, "pyengine.io": types.SimpleNamespace(load_model=None)}
 
 
-def models():
-    """pyengine.models, where every `pyengine` is torch."""
-    if "models" not in sys.modules:
-        sys.modules |= {"pyengine": torch, "pyengine.io": types.SimpleNamespace(load_model=None)}
+class Models:
+    """pyengine.models, in whose files every `pyengine` is torch."""
+
+    def __init__(self):
         spec = importlib.util.spec_from_file_location(
-            "models", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
+            "ported_models", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
         )
-        sys.modules["models"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["models"])
-        for name, place in sys.modules["models"]._MODULES.items():
-            module = importlib.import_module(f"models.{place}")
-            setattr(sys.modules["models"], name, getattr(module, name))
-    return sys.modules["models"]
+        self.package = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.package)
+
+    def __getattr__(self, name):
+        hidden = {key: sys.modules.get(key) for key in STAND_INS}
+        sys.modules.update(STAND_INS)
+        try:
+            return getattr(importlib.import_module(f"ported_models.{self.package._MODULES[name]}"), name)
+        finally:
+            for key, module in hidden.items():
+                sys.modules.pop(key)
+                sys.modules.update({key: module} if module else {})
+
+
+MODELS = Models()
 
 
 def in_place(model):
@@ -37,7 +47,7 @@ def in_place(model):
 
 def as_onnx(p, make):
     """The network as the bytes of an ONNX file, and its images."""
-    model, x = torchlike.network(torch, models(), p, make)
+    model, x = torchlike.network(torch, MODELS, p, make)
     file = io.BytesIO()
     torch.onnx.export(model, (x,), file, dynamo=False, input_names=["x"], output_names=["y"])
     return file.getvalue(), x.numpy()

@@ -27,10 +27,10 @@ def conv_backward(p, make, tuned):
 
 
 def network(p, make, tuned):
-    model, x = torchlike.network(torch, ported.models(), p, make)
+    model, x = torchlike.network(torch, ported.MODELS, p, make)
     model = ported.in_place(model)
     calls = {"": [lambda: model(x)]}
-    wide = ported.in_place(torchlike.network(torch, ported.models(), p, make)[0]).to(memory_format=torch.channels_last)
+    wide = ported.in_place(torchlike.network(torch, ported.MODELS, p, make)[0]).to(memory_format=torch.channels_last)
     image = x.contiguous(memory_format=torch.channels_last)
     calls["channels_last"] = [lambda: wide(image)]
     if tuned:
@@ -53,7 +53,7 @@ def network_train(p, make, tuned):
 
     kinds = {"": lambda model, x: (ported.in_place(model), x), "channels_last": wide}
     kinds |= {"compiled": compiled, "compiled channels_last": lambda *pair: compiled(*wide(*pair))} if tuned else {}
-    return {name: [torchlike.train_network(torch, ported.models(), p, make, how)] for name, how in kinds.items()}
+    return {name: [torchlike.train_network(torch, ported.MODELS, p, make, how)] for name, how in kinds.items()}
 
 
 BUILDERS = {"conv": conv, "conv_backward": conv_backward, "network": network, "network_train": network_train}

@@ -106,8 +106,9 @@ def network(what: str, make: Callable[..., nn.Module], shape: tuple[int, ...], t
     name = f"{what} b{shape[0]} {'training' if training else 'inference'}"
     if training:  # weights, gradients and momenta; the gradient of the images is not asked for
         first = convolution(convolutions(model, (2, *shape[1:]))[0], shape[0], "")
+        # a sum that rounds otherwise turns some ReLUs over, and the first layer's gradient with them
         return Case(name, "network_train", params, "fp32", 3 * flops - first.operations, 5 * weights, 3 * weights,
-                    agree=1e-3, fewer=True, group="training")  # fmt: skip
+                    agree=0.02, fewer=True, group="training")  # fmt: skip
     return Case(name, "network", params, "fp32", flops, weights, weights, agree=1e-3, fewer=True, group="inference")
 
 

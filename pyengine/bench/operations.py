@@ -62,7 +62,7 @@ def optimizer(what: str, name: str, shapes: list[list[int]]) -> Case:
     size = 4 * sum(map(math.prod, shapes))
     held = size * {7: 4, 5: 3}[arrays]
     return Case(f"{name} {what}", "optimizer", {"name": name, "options": options, "shapes": shapes}, "fp32",
-                3 * size, arrays * size, held, bandwidth="triad", group=what)  # fmt: skip
+                3 * size, arrays * size, held, bandwidth="update", group=what)  # fmt: skip
 
 
 def optimizer_cases() -> list[Case]:

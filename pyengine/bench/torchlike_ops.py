@@ -5,7 +5,7 @@ import operator
 
 def simple(engine, p, make):
     """A call of one operation; reductions are over rows."""
-    x, y, name = *(engine.from_numpy(make.array(*p["shape"], seed=seed)) for seed in (1, 2)), p["op"]
+    (x, y), name = (engine.from_numpy(make.array(*p["shape"], seed=seed)) for seed in (1, 2)), p["op"]
     if name in ("add", "mul"):
         function = getattr(operator, name)
         return lambda: function(x, y)

@@ -69,7 +69,7 @@ def convolution(sizes: Sizes, batch: int, group: str, backward: bool = False) ->
     kernel, side = ("x".join(map(str, p[key])) for key in ("kernel", "size"))
     name = f"{what}{channels} {kernel}{steps} of {side} b{batch}{' backward' if backward else ''}"
     return Case(name, "conv_backward" if backward else "conv", p, "fp32", operations, 4 * moved, 4 * moved,
-                fewer=taps > 1, group=group)  # fmt: skip
+                bandwidth="copy", fewer=taps > 1, group=group)  # fmt: skip
 
 
 def layer_cases() -> list[Case]:

@@ -10,7 +10,20 @@ import torch
 import torchlike
 
 FOLDER = Path(torchlike.__file__).parent.parent / "models"
-STAND_INS = {"pyengine": torch, "pyengine.nn": torch.nn, "pyengine.io": types.SimpleNamespace(load_model=None)}
+
+
+def conv_norm_act(x, conv, norm, activation=None, residual=None):
+    """What pyengine fuses in inference, as torchvision writes it out."""
+    y = conv(x) if norm is None else norm(conv(x))
+    if residual is not None:
+        y += residual
+    return y if activation is None else activation(y)
+
+
+STAND_INS = {
+    "pyengine": torch, "pyengine.nn": torch.nn, "pyengine.io": types.SimpleNamespace(load_model=None),
+    "pyengine.nn.conv_norm": types.SimpleNamespace(conv_norm_act=conv_norm_act, add_to=lambda x, layers: x + layers(x)),
+}  # fmt: skip
 
 
 class Models:

@@ -8,13 +8,17 @@ ROOT = Path(__file__).resolve().parent.parent
 SUITES = {
     "limits": "what this machine can do: arithmetic peaks, bandwidth of each cache",
     "kernels": "products as shares of these limits",
-    "models": "whole steps of networks, beside the rivals",
-    "versus": "products and steps beside the rivals; writes docs/benchmarks.md",
+    "layers": "convolution layers of known networks and their gradients, beside the rivals",
+    "models": "whole networks in inference and training, beside the rivals",
+    "ops": "single operations, with and without the tape, beside the rivals",
+    "optim": "steps of optimizers over many tensors, beside the rivals",
+    "versus": "all of these beside the rivals; writes docs/benchmarks.md",
     "digits": "how well the digits job reads",
     "startup": "import, memory, disk, and one call on 16 floats",
     "sweep": "N threads against one, over sizes",
 }
 INSTALLED = ("startup", "sweep")  # pyengine/bench/ has them whole
+CASES = ("kernels", "layers", "models", "ops", "optim", "versus")  # rounds over cases: bench/versus.py
 
 
 def prefer_installed_package() -> None:
@@ -36,6 +40,8 @@ def main() -> int:
         from pyengine.bench import main as installed
 
         return installed(name, sys.argv[2:], "python -m bench")
+    if name in CASES:
+        return importlib.import_module("bench.versus").run(name, sys.argv[2:])
     return importlib.import_module(f"bench.{name}").main(sys.argv[2:]) or 0
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md: `python -m bench versus --write-docs`. Nobody types a figure into it."""
+"""Writes the pages of results, docs/benchmarks*.md: `python -m bench SUITE --write-docs`. Nobody types a figure."""
 
 import argparse
 import datetime
@@ -20,8 +20,8 @@ while the others compute; the limits (arithmetic peak, bandwidth of the cache th
 the same rounds. **share**: the time that the median limit allows, over our median time. **of best**: the same with
 the limit's best round in the whole run. **bound by**: the probe that is the limit; `cache` where bandwidth was above
 its bound. **ratio**: the best rival's time over ours (above 1 we are ahead); the best rival is the fastest of all at
-their best settings. `!`: the result differs from ours and does not count. `rotating`: weights walk through more than
-64 MB, `warm`: one weight.
+their best settings. `!`: the result differs from ours and does not count. `fewer`: above the arithmetic peak, since
+fewer operations were done than a direct sum has. `rotating`: weights walk through more than 64 MB, `warm`: one weight.
 
 """
 
@@ -31,9 +31,9 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(str(cell).replace("|", "/") for cell in row) + " |" for row in (head, aligned, *rows)]
 
 
-def command(options: argparse.Namespace) -> str:
+def command(suite: str, options: argparse.Namespace) -> str:
     """The command line, without this machine's paths."""
-    words = ["python -m bench versus"]
+    words = [f"python -m bench {suite}"]
     words += [f"--only '{options.only}'"] if options.only else []
     words += [f"--threads {options.threads}", f"--rounds {options.rounds}"]
     words += ["--full"] if options.full else []
@@ -41,12 +41,12 @@ def command(options: argparse.Namespace) -> str:
     return " ".join([*words, "--write-docs"])
 
 
-def page(outcomes: list[Outcome], contest: Field, options: argparse.Namespace) -> str:
+def page(suite: str, outcomes: list[Outcome], contest: Field, options: argparse.Namespace) -> str:
     from pyengine import _core
 
     found = _core.machine_info()
     text = HEAD.format(
-        command=command(options), date=datetime.date.today().isoformat(), threads=options.threads,
+        command=command(suite, options), date=datetime.date.today().isoformat(), threads=options.threads,
         machine=f"{found['cpu'] or platform.processor() or platform.machine()}, {found['cpus_affinity']} processors",
         caches=f"L1d {found['l1d'] >> 10} KiB, L2 {found['l2'] >> 10} KiB, L3 {found['l3'] >> 20} MiB",
         level=found["isa"], python=platform.python_version(), kernel=platform.release().partition("-")[0],
@@ -57,6 +57,9 @@ def page(outcomes: list[Outcome], contest: Field, options: argparse.Namespace) -
     blocks = [
         "## In short", *(f"* {line}" for line in summary.lines(outcomes)),
         "## Participants", *markdown(["", "version", "threads", "code path", "setting"], who),
-        "## Results", *markdown(*summary.table(outcomes, contest)),
+        "## By group", *markdown(*summary.groups(outcomes, contest)),
     ]  # fmt: skip
+    for name in dict.fromkeys(outcome.case.suite for outcome in outcomes):
+        chosen = [outcome for outcome in outcomes if outcome.case.suite == name]
+        blocks += [f"## Results: {name}", *markdown(*summary.table(chosen, contest))]
     return text + "\n".join(f"\n{line}\n" if line.startswith("##") else line for line in blocks).lstrip() + "\n"

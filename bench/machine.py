@@ -8,7 +8,6 @@ from bench.limits import LARGEST_ARENA, Arena, Probes, cache_sizes, compile_prob
 from pyengine.bench.cases import Case
 from pyengine.bench.harness import Work, calibrate
 
-READ = "read"  # the highest of the bandwidths, so the strictest bound
 LEAST = 8192  # bytes of a thread that a probe can walk through
 # Beyond so many operations a byte no bandwidth known is the bound, and its probe need not run.
 ARITHMETIC_ALONE = 400.0
@@ -33,6 +32,11 @@ class MachineLimits:
             name = STANDS_IN.get(name, "")
         return name if name in self.probes.index else None
 
+    def bandwidth(self, case: Case) -> str:
+        """The probe that moves bytes as the case does; past the caches, by streaming stores where there is such one."""
+        streaming = f"{case.bandwidth}_stream"
+        return streaming if streaming in self.probes.index and self.place(case) == "DRAM" else case.bandwidth
+
     def size(self, case: Case) -> int:
         """Bytes of each thread: the case's own data, so that they come from the same cache."""
         return max(LEAST, min(int(case.resident), LARGEST_ARENA) // self.threads // 4096 * 4096)
@@ -46,7 +50,8 @@ class MachineLimits:
             size = self.size(case)
             if len(self.arena.memory) < size * self.threads:
                 self.arena = Arena(size * self.threads)
-            made[READ] = partial(self.probes.run, READ, self.cpus, self.arena.address, size)
+            probe = self.bandwidth(case)
+            made[probe] = partial(self.probes.run, probe, self.cpus, self.arena.address, size)
         return made
 
     def rate(self, name: str, case: Case, seconds: float) -> float:

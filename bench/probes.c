@@ -128,7 +128,21 @@ static float triad(float *memory, size_t floats, long repeats) {
     return a[0];
 }
 
-/* the same two past the caches: a line that is written whole need not be read first */
+/* a += s b, in streams as read_all: what is written was read, as in an optimizer's step */
+static float update(float *memory, size_t floats, long repeats) {
+    float *a = memory, *b = a + floats + PAD;
+    vf s = v_set(opaque(0.5f));
+    size_t part = floats / UNROLL;
+    for (long r = 0; r < repeats; r++)
+        for (size_t i = 0; i < part; i += VL)
+            EACH(u, UNROLL) {
+                float *p = a + (size_t)u * part + i;
+                v_store(p, v_fma(s, v_load(b + (size_t)u * part + i), v_load(p)));
+            }
+    return a[0];
+}
+
+/* copy and triad past the caches: a line that is written whole need not be read first */
 #if VL == 16 && defined(__x86_64__)
 static void stream(float *p, vf x) { _mm512_stream_ps(p, (__m512)x); }
 #elif VL == 8 && defined(__x86_64__)
@@ -161,20 +175,22 @@ static const struct probe {
     probe_body *body;
     int operations; /* per instruction; 0: bytes are counted */
     int arrays;
+    int passes; /* reads and writes, each of an array's length */
 } probes[] = {
-    {"clock", clock_cycles, 1, 0},
-    {"fp32", fma_fp32, 2 * VL, 0},
+    {"clock", clock_cycles, 1, 0, 0},
+    {"fp32", fma_fp32, 2 * VL, 0, 0},
 #if defined(__AVX512BF16__) && VL == 16
-    {"bf16", dot_bf16, 4 * VL, 0},
+    {"bf16", dot_bf16, 4 * VL, 0, 0},
 #endif
 #if defined(__AVX512VNNI__) && VL == 16
-    {"int8", dot_int8, 8 * VL, 0},
+    {"int8", dot_int8, 8 * VL, 0, 0},
 #endif
-    {"read", read_all, 0, 1},
-    {"copy", copy, 0, 2},
-    {"copy_stream", copy_stream, 0, 2},
-    {"triad", triad, 0, 3},
-    {"triad_stream", triad_stream, 0, 3},
+    {"read", read_all, 0, 1, 1},
+    {"copy", copy, 0, 2, 2},
+    {"copy_stream", copy_stream, 0, 2, 2},
+    {"triad", triad, 0, 3, 3},
+    {"update", update, 0, 2, 3},
+    {"triad_stream", triad_stream, 0, 3, 3},
 };
 enum { PROBE_COUNT = sizeof probes / sizeof probes[0], MAX_THREADS = 256 };
 
@@ -222,7 +238,7 @@ EXPORT int probe_counts_bytes(int i) { return probes[i].arrays > 0; }
 EXPORT double probe_work(int i, size_t bytes) {
     const struct probe *p = &probes[i];
     if (p->arrays)
-        return (double)array_floats(p, bytes) * (double)sizeof(float) * p->arrays;
+        return (double)array_floats(p, bytes) * (double)sizeof(float) * p->passes;
     return (double)p->operations * CHAINS * ROUNDS;
 }
 

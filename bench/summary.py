@@ -32,9 +32,38 @@ def ratio(outcome: Outcome) -> float | None:
     return best[1] / us if us and best else None
 
 
+def groups(outcomes: list[Outcome], contest: Field) -> tuple[list[str], list[list[str]]]:
+    """A row a group of cases: geometric means of the ratio, of the ratio to each participant, and of the shares."""
+    labels = [label for label in seen(outcomes, contest) if label != OWN]
+    head = ["group", "cases", "ahead", "ratio", "lowest", *(f"{label} / ours" for label in labels), "share", "of best"]
+    best, named = best_rates(outcomes), {}
+    for outcome in outcomes:
+        named.setdefault(outcome.case.group or outcome.case.suite, []).append(outcome)
+    rows = []
+    for name, members in named.items():
+        times = [found for outcome in members if (found := ratio(outcome))]
+        row = [name, str(len(members)), str(sum(t >= 1 for t in times)), mean(times), mean(sorted(times)[:1])]
+        for label in labels:
+            pairs = [(outcome.us(label), outcome.us(OWN)) for outcome in members]
+            row.append(mean([theirs / ours for theirs, ours in pairs if theirs and ours]))
+        found = [shares(o, us * 1e-6, best) for o in members if (us := o.us(OWN))]
+        rows.append([*row, *(mean([f[i] for f in found if f], ".0%") for i in (0, 1))])
+    return head, rows
+
+
+def seen(outcomes: list[Outcome], contest: Field) -> list[str]:
+    """This engine, and the participants that have any of these cases."""
+    labels = [participant.setting.label for participant in contest.participants]
+    return [label for label in labels if label == OWN or any(o.us(label) is not None for o in outcomes)]
+
+
+def mean(values: list[float], shape: str = ".2f") -> str:
+    return format(statistics.geometric_mean(values), shape) if values else "-"
+
+
 def table(outcomes: list[Outcome], contest: Field) -> tuple[list[str], list[list[str]]]:
     """us of each participant's fastest call; "!" marks one whose result differs, which counts for nothing."""
-    labels = [participant.setting.label for participant in contest.participants]
+    labels = seen(outcomes, contest)
     best = best_rates(outcomes)
     head = ["case", *(f"{label} us" for label in labels), "share", "of best", "bound by", "best rival", "ratio"]
     rows = []

@@ -1,8 +1,11 @@
-"""The engine and its rivals, case by case in the same rounds; `kernels` and `models` are parts of the same.
+"""The engine and its rivals, case by case in the same rounds; all suites of cases are parts of the same.
 
     python -m bench kernels [OPTIONS]        products as shares of the machine's limits, this engine alone
-    python -m bench models  [OPTIONS]        whole steps, beside the rivals
-    python -m bench versus  [OPTIONS]        both, beside the rivals
+    python -m bench layers  [OPTIONS]        convolution layers, beside the rivals; so are the next three
+    python -m bench models  [OPTIONS]        whole networks
+    python -m bench ops     [OPTIONS]        operations
+    python -m bench optim   [OPTIONS]        steps of optimizers
+    python -m bench versus  [OPTIONS]        all of them
 
     --only PATTERN --threads N --rounds N --full --json FILE --plot FILE --rivals PYTHON --write-docs [FILE]
 
@@ -26,7 +29,7 @@ from pyengine.bench.processes import Field, Setting, own
 from pyengine.bench.rounds import OWN, Outcome
 from pyengine.bench.suite import as_json, chosen_cases, own_rows, parser_of, progress, run_all
 
-DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def parse(suite: str, arguments: list[str]) -> argparse.Namespace:
@@ -35,9 +38,9 @@ def parse(suite: str, arguments: list[str]) -> argparse.Namespace:
     if suite != "kernels":
         parser.add_argument("--rivals", action="append", default=[], metavar="PYTHON",
                             help="an interpreter that has rivals (may be repeated; this one comes last)")  # fmt: skip
-    if suite == "versus":
-        parser.add_argument("--write-docs", type=Path, nargs="?", const=DOCS, metavar="FILE",
-                            help="write the page of results (docs/benchmarks.md)")  # fmt: skip
+        page = DOCS / f"benchmarks{'' if suite == 'versus' else '-' + suite}.md"
+        parser.add_argument("--write-docs", type=Path, nargs="?", const=page, metavar="FILE",
+                            help=f"write the page of results (docs/{page.name})")  # fmt: skip
     return parser.parse_args(arguments)
 
 
@@ -99,16 +102,14 @@ def run(suite: str, arguments: list[str]) -> int:
             print()
             print_table(*(own_rows(outcomes) if suite == "kernels" else summary.table(outcomes, contest)))
             if suite != "kernels":
+                print()
+                print_table(*summary.groups(outcomes, contest))
                 print("\n" + "\n".join(summary.lines(outcomes)))
                 print("\n".join(f"failed: {who}: {what}" for who, what in contest.failures.items()))
             save_json(options.json, as_json(outcomes, contest))
             if options.plot:
                 picture(options.plot, outcomes, limits, f"python -m bench {suite}: {level}, {options.threads} threads")
-            if suite == "versus" and options.write_docs:
-                options.write_docs.write_text(docs.page(outcomes, contest, options))
+            if suite != "kernels" and options.write_docs:
+                options.write_docs.write_text(docs.page(suite, outcomes, contest, options))
                 print(f"wrote {options.write_docs}")
     return 0
-
-
-def main(arguments: list[str]) -> int:
-    return run("versus", arguments)

@@ -45,7 +45,7 @@ def twice(p, make):
         raise ValueError("no such instruction")
     return {"": [lambda i=i: call(i) for i in range(3)], "broken": [broken]}
 def turns(p, make):
-    return {"": [lambda: list(TURN)]}
+    return {"": [lambda: make.np.array(TURN)]}
 BUILDERS = {"twice": twice, "turns": turns}
 """
 
@@ -141,7 +141,7 @@ def test_worker_answers_lines(setting):
         participant.meet()
         assert participant.about == {"version": "1.2", "threads": 2, "path": "avx9"}
         built = participant.ask(do="build", name="x", kind="twice", params={"by": 3})
-        assert built["built"] == {"": [6.0] * 5}
+        assert built["built"] == {"": [6.0] * (1 + worker.SAMPLED)}
         assert built["failed"] == ["broken ValueError: no such instruction"]
         assert participant.ask(do="build", name="y", kind="other", params={}) == {"built": {}}
         assert participant.run("x", "", 1) >= 0
@@ -251,7 +251,7 @@ def test_page(setting):
 
     made = outcome("64 | 3", fake_tuned=2e-3)
     with Field([setting("pyengine", "pyengine"), setting("fake tuned", tuned=True, CHOICE="a|b")], 1) as contest:
-        page = docs.page([made], contest, Options)
+        page = docs.page("versus", [made], contest, Options)
     assert "python -m bench versus --only '64' --threads 2 --rounds 3 --rivals PYTHON --write-docs" in page
     assert "| 64 / 3 | 1000.0 | 2000.0 | 100% | 100% | fp32 | fake tuned | 2.00 |" in page
     assert "| fake tuned | 1.2 | 2 | a/b |" in page
@@ -309,7 +309,7 @@ def test_training_case_learns(optimizer):
 
     params = {"layers": [9, 7, 4], "batch": 3, "optimizer": optimizer}
     (step,) = own.mlp_train(params, worker.Make())[""]
-    losses = [float(own.to_numpy(step())) for _ in range(50)]
+    losses = [float(own.to_numpy(step())[0]) for _ in range(50)]
     assert losses[-1] < losses[0] and np.isfinite(losses).all()
 
 
@@ -360,7 +360,8 @@ def compiler():
 
 def test_versus_in_small(tmp_path, compiler):
     page, figures = tmp_path / "page.md", tmp_path / "figures.json"
-    done = run("versus", "--only", r"^64\^3|b1 inference", "--rounds", 1, "--write-docs", page, "--json", figures)
+    chosen = r"^64\^3|^mlp .* b1 inference"
+    done = run("versus", "--only", chosen, "--rounds", 1, "--write-docs", page, "--json", figures)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^64\^3 +\d", done.stdout, re.M) and "numpy tuned" in done.stdout
     found = json.loads(figures.read_text())

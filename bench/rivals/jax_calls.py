@@ -22,7 +22,9 @@ def about():
 
 
 def to_numpy(result):
-    return np.asarray(result[0] if isinstance(result, tuple) else result, np.float32)
+    if isinstance(result, tuple):
+        return [to_numpy(one) for one in result]
+    return np.asarray(result, np.float32)
 
 
 def compiled(function, *values):
@@ -30,7 +32,7 @@ def compiled(function, *values):
 
     values = [jax.device_put(value) for value in values]
     run = jax.jit(function)
-    return lambda: run(*values).block_until_ready()
+    return lambda: jax.block_until_ready(run(*values))
 
 
 def matmul(p, make):
@@ -50,6 +52,43 @@ def linear(p, make):
     run = jax.jit(lambda x, w, b: x @ w.T + b)
     x, bias, weights = jax.device_put(x), jax.device_put(bias), [jax.device_put(w) for w in weights]
     return {"": [lambda w=w: run(x, w, bias).block_until_ready() for w in weights]}
+
+
+def convolution(p, make):
+    """The function, and its input and weight."""
+    import jax
+
+    border = [(each, each) for each in p["padding"]]
+    names = ("NCHW", "OIHW", "NCHW") if len(p["size"]) == 2 else ("NCH", "OIH", "NCH")
+    x, weight, bias = make.convolution(p)
+
+    def call(x, w):
+        return jax.lax.conv_general_dilated(x, w, p["stride"], border, dimension_numbers=names,
+                                            feature_group_count=p["groups"])  # fmt: skip
+
+    return call, x, weight, bias.reshape(-1, *[1] * len(p["size"]))
+
+
+def conv(p, make):
+    if p["transposed"] or p["groups"] > 1:  # depthwise XLA is 50 times slower than the others, and takes their rounds
+        return {}
+    call, x, weight, bias = convolution(p, make)
+    return {"": [compiled(lambda x, w, b: call(x, w) + b, x, weight, bias)]}
+
+
+def conv_backward(p, make):
+    if p["groups"] > 1:
+        return {}
+    import jax
+
+    call, x, weight, _ = convolution(p, make)
+    y = jax.eval_shape(call, x, weight)
+
+    def gradients(x, w, given):
+        dx, dw = jax.vjp(call, x, w)[1](given)
+        return (dw, dx) if p["dx"] else (dw,)
+
+    return {"": [compiled(gradients, x, weight, make.array(*y.shape, seed=2))]}
 
 
 def forward(layers, x):
@@ -77,7 +116,7 @@ def mlp_train(p, make):
     def sgd(state):
         layers, *_ = state
         loss, grads = jax.value_and_grad(loss_of)(layers)
-        return loss, (jax.tree.map(lambda w, g: w - 1e-3 * g, layers, grads),)
+        return (loss, grads[0][0]), (jax.tree.map(lambda w, g: w - 1e-3 * g, layers, grads),)
 
     def adam(state):
         layers, m, v, t = state
@@ -89,7 +128,7 @@ def mlp_train(p, make):
         def moved(w, m, v):
             return w - 1e-5 * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
 
-        return loss, (jax.tree.map(moved, layers, m, v), m, v, t)
+        return (loss, grads[0][0]), (jax.tree.map(moved, layers, m, v), m, v, t)
 
     layers = [tuple(map(jax.device_put, pair)) for pair in make.layers(p)]
     m, v = (jax.tree.map(jnp.zeros_like, layers) for _ in range(2))
@@ -97,12 +136,13 @@ def mlp_train(p, make):
     step = jax.jit(sgd if p["optimizer"] == "sgd" else adam, donate_argnums=0)
 
     def call():
-        loss, held["state"] = step(held["state"])
-        return loss.block_until_ready()
+        result, held["state"] = step(held["state"])
+        return jax.block_until_ready(result)
 
     return {"": [call]}
 
 
 BUILDERS = {
     "matmul": matmul, "matmul_bf16": matmul_bf16, "linear": linear, "mlp_infer": mlp_infer, "mlp_train": mlp_train,
+    "conv": conv, "conv_backward": conv_backward,
 }  # fmt: skip

@@ -38,13 +38,17 @@ def session(nodes, inputs, constants, y=np.float32):
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )  # fmt: skip
     versions = [helper.make_opsetid("", 17), helper.make_opsetid(OWN_OPERATIONS, 1)]
-    model = helper.make_model(graph, opset_imports=versions, ir_version=9)
+    return started(helper.make_model(graph, opset_imports=versions, ir_version=9).SerializeToString(), inputs, y)
+
+
+def started(model, inputs, y=np.float32):
+    """A call of the model, given as the bytes of its file."""
     options = ort.SessionOptions()
     options.use_per_session_threads = False
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     if TUNED:
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    made = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    made = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     if not TUNED:
         return lambda: made.run(None, inputs)
     binding = made.io_binding()
@@ -137,7 +141,22 @@ def mlp_infer(p, make):
     return {"": [session(nodes, {"x": make.images(p)}, constants)]}
 
 
+def conv(p, make):
+    x, weight, bias = make.convolution(p)
+    kind = "ConvTranspose" if p["transposed"] else "Conv"
+    node = helper.make_node(kind, ["x", "w", "c"], ["y"], strides=p["stride"], pads=p["padding"] * 2, group=p["groups"])
+    return {"": [session([node], {"x": x}, {"w": weight, "c": bias})]}
+
+
+def network(p, make):
+    """As torch exports it (which this interpreter must have, too)."""
+    from ported import as_onnx
+
+    model, x = as_onnx(p, make)
+    return {"": [started(model, {"x": x})]}
+
+
 BUILDERS = {
     "matmul": matmul, "linear": linear, "linear_int8": linear_int8, "linear_int4": linear_int4,
-    "matmul_int8": matmul_int8, "mlp_infer": mlp_infer,
+    "matmul_int8": matmul_int8, "mlp_infer": mlp_infer, "conv": conv, "network": network,
 }  # fmt: skip

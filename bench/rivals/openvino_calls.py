@@ -31,10 +31,14 @@ def to_numpy(result):
 
 
 def compiled(y):
+    return started(ov.Model([y], parameters(y)))
+
+
+def started(model):
     config = {"INFERENCE_NUM_THREADS": THREADS}
     if TUNED:
         config |= {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32"}
-    return CORE.compile_model(ov.Model([y], parameters(y)), "CPU", config)
+    return CORE.compile_model(model, "CPU", config)
 
 
 def parameters(y):
@@ -53,7 +57,11 @@ def parameters(y):
 
 def request(y, *values):
     """A call of the graph of y, whose parameters are named in the order of `values`."""
-    made = compiled(y).create_infer_request()
+    return asked(compiled(y), *values)
+
+
+def asked(model, *values):
+    made = model.create_infer_request()
     kept = [np.ascontiguousarray(value) for value in values]  # shared with the request, which does not keep it
     for i, value in enumerate(kept):
         made.set_input_tensor(i, ov.Tensor(value, shared_memory=True))
@@ -93,4 +101,37 @@ def mlp_infer(p, make):
     return {"": [request(y, x)]}
 
 
-BUILDERS = {"matmul": matmul, "linear": linear, "mlp_infer": mlp_infer}
+def conv(p, make):
+    """Images as they are; at its best also channels-last on both sides."""
+    x, weight, bias = make.convolution(p)
+    axes, steps, border, groups = len(p["size"]), p["stride"], p["padding"], p["groups"]
+    even, bias = [1] * axes, bias.reshape(-1, *[1] * axes)
+
+    def layer(x):
+        if p["transposed"]:
+            y = op.convolution_backprop_data(x, weight, steps, pads_begin=border, pads_end=border, dilations=even)
+        elif groups == 1:
+            y = op.convolution(x, weight, steps, border, border, even)
+        else:
+            parts = weight.reshape(groups, -1, *weight.shape[1:])
+            y = op.group_convolution(x, parts, steps, border, border, even)
+        return op.add(y, bias)
+
+    calls = {"": [request(layer(op.parameter(list(x.shape), np.float32, "x")), x)]}
+    if TUNED and axes == 2:
+        turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        image = op.transpose(op.parameter(list(turned.shape), np.float32, "x"), [0, 3, 1, 2])
+        call = request(op.transpose(layer(image), [0, 2, 3, 1]), turned)
+        calls["channels_last"] = [lambda: call().transpose(0, 3, 1, 2)]
+    return calls
+
+
+def network(p, make):
+    """The ONNX file that torch exports (which this interpreter must have, too)."""
+    from ported import as_onnx
+
+    model, x = as_onnx(p, make)
+    return {"": [asked(started(CORE.read_model(model)), x)]}
+
+
+BUILDERS = {"matmul": matmul, "linear": linear, "mlp_infer": mlp_infer, "conv": conv, "network": network}

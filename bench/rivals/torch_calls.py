@@ -4,18 +4,24 @@ oneDNN's and MKL's linear with packed weights. The environment of the best setti
 import warnings
 
 import torch
+import torch_layers
+import torch_ops
 from torchlike import linear as linear_layer
 from torchlike import perceptron, train
 
 TUNED = False
+RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape"}
 
 
 def prepare(threads, tuned):
     global TUNED
     TUNED = tuned
     torch.set_num_threads(threads)
-    torch.set_grad_enabled(False)
     warnings.simplefilter("ignore")
+
+
+def record(on):
+    torch.set_grad_enabled(on)
 
 
 def about():
@@ -24,7 +30,9 @@ def about():
 
 
 def to_numpy(result):
-    return result.float().numpy()
+    if isinstance(result, list):
+        return [to_numpy(one) for one in result]
+    return result.detach().float().numpy()
 
 
 def onednn(x, w, b):
@@ -81,14 +89,7 @@ def matmul_int8(p, make):
 
 
 def mlp_train(p, make):
-    with torch.enable_grad():
-        step = train(torch, p, make)
-
-    def recorded():
-        with torch.enable_grad():
-            return step()
-
-    return {"": [recorded]}
+    return {"": [train(torch, p, make)]}
 
 
 def mlp_infer(p, make):
@@ -117,4 +118,6 @@ def mlp_infer(p, make):
 BUILDERS = {
     "matmul": matmul, "matmul_bf16": matmul_bf16, "linear": linear, "linear_int8": linear_int8,
     "matmul_int8": matmul_int8, "mlp_train": mlp_train, "mlp_infer": mlp_infer,
+    **{kind: lambda p, make, build=build: build(p, make, TUNED)
+       for kind, build in {**torch_layers.BUILDERS, **torch_ops.BUILDERS}.items()},
 }  # fmt: skip

@@ -5,7 +5,8 @@ import torch_calls
 import zentorch
 
 OPS = torch.ops.zentorch
-prepare, to_numpy = torch_calls.prepare, torch_calls.to_numpy
+prepare, record, to_numpy = torch_calls.prepare, torch_calls.record, torch_calls.to_numpy
+RECORDED = torch_calls.RECORDED
 
 
 def about():

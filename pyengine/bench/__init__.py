@@ -8,7 +8,10 @@ from importlib import import_module
 
 SUITES = {
     "kernels": "products by shape, in a process of their own",
-    "models": "whole steps of networks",
+    "layers": "convolution layers of known networks, and their gradients",
+    "models": "whole networks: inference, and steps of training",
+    "ops": "single operations, with and without the tape",
+    "optim": "steps of optimizers over many tensors",
     "startup": "import, memory, disk, and one call on 16 floats",
     "sweep": "N threads against one, over sizes",
 }

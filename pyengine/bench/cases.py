@@ -35,6 +35,9 @@ class Case:
 
     arithmetic: the probe whose rate is the limit of `operations`. moved: bytes that a call must read or write at
     least once. resident: bytes that the calls walk through in turn, which tells the cache they come from.
+    bandwidth: the probe that moves bytes as the case does. fewer: there are ways with fewer operations (Winograd, taps
+    in the padding left out), so above the arithmetic's limit it is marked and not refused. suite: the table it stands
+    in; group: what it counts to.
     """
 
     name: str
@@ -45,6 +48,10 @@ class Case:
     moved: float
     resident: float
     agree: float = 1e-4  # how far two engines' results may differ, as a share of the largest element
+    bandwidth: str = "read"  # or "copy", "triad", "update"
+    fewer: bool = False
+    suite: str = ""
+    group: str = ""
 
     def described(self) -> dict:
         return asdict(self)

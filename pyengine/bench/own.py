@@ -1,13 +1,20 @@
 """This engine's calls (pyengine/bench/worker.py says what an adapter is)."""
 
 import pyengine as pe
-from pyengine import _core
+from pyengine import _core, models
 from pyengine.bench import torchlike
+from pyengine.bench import torchlike_ops as ops
+
+RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape"}
+WIDE = 8  # channels from which on a network hands its images on channels-last
 
 
 def prepare(threads, tuned):
     pe.set_num_threads(threads)
-    pe.set_grad_enabled(False)
+
+
+def record(on):
+    pe.set_grad_enabled(on)
 
 
 def about():
@@ -15,7 +22,9 @@ def about():
 
 
 def to_numpy(result):
-    return (result.to(pe.float32) if result.is_floating_point() else result).numpy()
+    if isinstance(result, list):
+        return [to_numpy(one) for one in result]
+    return (result.detach().to(pe.float32) if result.is_floating_point() else result).numpy()
 
 
 def matmul(p, make):
@@ -64,13 +73,7 @@ def linear_int4(p, make):
 
 
 def mlp_train(p, make):
-    step = torchlike.train(pe, p, make)
-
-    def recorded():
-        with pe.enable_grad():
-            return step()
-
-    return {"": [recorded]}
+    return {"": [torchlike.train(pe, p, make)]}
 
 
 def mlp_infer(p, make):
@@ -78,7 +81,31 @@ def mlp_infer(p, make):
     return {"": [lambda: model(x)]}
 
 
+def layout(x):
+    """Images as the layer before would hand them on."""
+    return torchlike.last(x) if x.ndim == 4 and x.shape[1] >= WIDE else x
+
+
+def conv(p, make):
+    layer, x = torchlike.convolution(pe, p, make)
+    x = layout(x)
+    return {"": [lambda: layer(x)]}
+
+
+def network(p, make):
+    model, x = torchlike.network(pe, models, p, make)
+    return {"": [lambda: model(x)]}
+
+
+def only(call, *how):
+    """The builder of one call that every engine has alike."""
+    return lambda p, make: {"": [call(pe, *how, p, make)]}
+
+
 BUILDERS = {
     "matmul": matmul, "matmul_bf16": matmul_bf16, "linear": linear, "matmul_int8": matmul_int8,
     "linear_int8": linear_int8, "linear_int4": linear_int4, "mlp_train": mlp_train, "mlp_infer": mlp_infer,
+    "conv": conv, "conv_backward": lambda p, make: {"": [torchlike.convolution_backward(pe, p, make, layout)]},
+    "network": network, "network_train": only(torchlike.train_network, models), "simple": only(ops.simple),
+    "both_ways": only(ops.both_ways), "tape": only(ops.tape), "optimizer": only(ops.optimizer),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 WORKER = Path(__file__).with_name("worker.py")
 PATIENCE = 120.0  # seconds for one answer
+TO_BUILD = 600.0  # and where the question is to build: compilers of networks take minutes
 
 
 class Gone(Exception):
@@ -72,18 +73,18 @@ class Participant:
         except OSError:
             raise Gone(self, self.last_words()) from None
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self, patience: float = PATIENCE) -> dict[str, Any]:
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        ready, _, _ = select.select([self.process.stdout], [], [], patience)
         line = self.process.stdout.readline() if ready else ""
         if not line:
-            raise Gone(self, self.last_words() if ready else f"no answer in {PATIENCE:.0f} s")
+            raise Gone(self, self.last_words() if ready else f"no answer in {patience:.0f} s")
         self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
     def ask(self, **message: Any) -> dict[str, Any]:
         self.send(**message)
-        return self.receive()
+        return self.receive(TO_BUILD if message["do"] == "build" else PATIENCE)
 
     def run(self, name: str, variant: str, repeats: int) -> float:
         answer = self.ask(do="run", name=name, variant=variant, repeats=repeats)

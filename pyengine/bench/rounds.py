@@ -14,6 +14,7 @@ from typing import Protocol
 from pyengine.bench.cases import Case
 from pyengine.bench.harness import TOLERANCE, Sample, Work, interleave
 from pyengine.bench.processes import Field, Gone
+from pyengine.bench.worker import SAMPLED
 
 OWN = "pyengine"
 AT_MOST = 2.5  # seconds of rounds a case
@@ -109,7 +110,7 @@ def doubt(outcome: Outcome, limits: Limits) -> None:
     us = outcome.us(OWN)
     for name, (median, top) in outcome.rates.items():
         rate = outcome.case.operations / us * 1e6 if us else 0.0
-        if name not in outcome.bandwidths and rate > TOLERANCE * top:
+        if name not in outcome.bandwidths and not outcome.case.fewer and rate > TOLERANCE * top:
             outcome.rates[name] = median, max(top, limits.look_again(name, rate))
 
 
@@ -123,7 +124,8 @@ def disagreeing(case: Case, built: Mapping[str, Mapping[str, list[float]]]) -> l
     def far(sample: list[float]) -> bool:
         if len(sample) != len(reference):
             return True
-        return any(not abs(a - b) <= case.agree * reference[0] for a, b in zip(sample, reference, strict=True))
+        largest = (reference[i - i % (SAMPLED + 1)] for i in range(len(reference)))  # of its own array
+        return any(not abs(a - b) <= case.agree * most for a, b, most in zip(sample, reference, largest, strict=True))
 
     return [f"{label} {variant}".strip() for label, variant, sample in flat if far(sample)]
 
@@ -141,18 +143,20 @@ def best_rates(outcomes: list[Outcome]) -> dict[str, float]:
 def shares(
     outcome: Outcome, seconds: float, best: Mapping[str, float], label: str = OWN
 ) -> tuple[float, float, str] | None:
-    """share, share of best, mark; a mark "cache" says that bandwidth is above its bound. Refused: arithmetic of this
-    engine above what any round of its probe reached, which shows that the probe is none. (A rival may use other
-    instructions than the level at hand.)"""
+    """share, share of best, mark; the mark "cache" says that bandwidth is above its bound, "fewer" that fewer
+    operations were done than are counted. Refused: arithmetic of this engine above what any round of its probe reached,
+    which shows that the probe is none. (A rival may use other instructions than the level at hand.)"""
     bounds = outcome.bounds(best)
     if not bounds:
         return None
     for bound in bounds:
-        if label == OWN and not bound.is_bandwidth and bound.best / seconds > TOLERANCE:
+        refused = label == OWN and not bound.is_bandwidth and not outcome.case.fewer
+        if refused and bound.best / seconds > TOLERANCE:
             raise SystemExit(
                 f"bench: {outcome.case.name} ran at {bound.best / seconds:.0%} of {bound.by}, its limit: "
                 "the probe in bench/limits is wrong"
             )
     tight = bounds[0]
     share = tight.median / seconds
-    return share, tight.best / seconds, "cache" if tight.is_bandwidth and share > TOLERANCE else tight.by
+    above = "cache" if tight.is_bandwidth else "fewer" if outcome.case.fewer else tight.by
+    return share, tight.best / seconds, above if share > TOLERANCE else tight.by

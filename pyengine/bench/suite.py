@@ -4,9 +4,11 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pyengine.bench import cases as known
+from pyengine.bench import layers, operations
 from pyengine.bench.cases import Case
 from pyengine.bench.harness import print_table, save_json
 from pyengine.bench.processes import Field, own
@@ -27,15 +29,25 @@ def parser_of(prog: str, summary: str, rounds: int = 7) -> argparse.ArgumentPars
     return parser
 
 
-def chosen_cases(suite: str, options: argparse.Namespace) -> list[Case]:
-    """The cases of "kernels", "models" or both ("versus") that --only leaves."""
+def kernel_cases(options: argparse.Namespace) -> list[Case]:
     from pyengine import _core
 
-    found: list[Case] = []
-    if suite in ("kernels", "versus"):
-        found += known.kernel_cases(_core.machine_info()["l3"], options.full)
-    if suite in ("models", "versus"):
-        found += known.model_cases()
+    return known.kernel_cases(_core.machine_info()["l3"], options.full)
+
+
+SUITES: dict[str, Callable[[argparse.Namespace], list[Case]]] = {
+    "kernels": kernel_cases,
+    "layers": lambda options: layers.layer_cases(),
+    "models": lambda options: known.model_cases() + layers.network_cases(),
+    "ops": lambda options: operations.op_cases(),
+    "optim": lambda options: operations.optimizer_cases(),
+}
+
+
+def chosen_cases(suite: str, options: argparse.Namespace) -> list[Case]:
+    """The cases of one of SUITES, or of all ("versus"), that --only leaves."""
+    chosen = [suite] if suite in SUITES else SUITES
+    found = (replace(case, suite=name) for name in chosen for case in SUITES[name](options))
     return known.only(found, options.only)
 
 

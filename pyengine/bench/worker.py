@@ -12,6 +12,7 @@ What goes wrong is answered as {"error": TEXT}. The first line out says who answ
 
 An adapter is a Python file with prepare(threads, tuned), about() and BUILDERS: kind -> function(params, make) that
 returns {VARIANT: [calls without arguments]}; the calls of one variant take turns (as many as there are weights).
+One that has a tape also says which kinds need it (RECORDED) and switches it (record).
 `make` is Make below: every participant computes on the same numbers.
 """
 
@@ -94,6 +95,16 @@ class Make:
         pairs = list(zip(p["layers"], p["layers"][1:]))  # noqa: B905  (any Python that has a rival)
         return [(self.array(b, a, seed=a) * (4 / a**0.5), self.array(b, seed=b)) for a, b in pairs]
 
+    def weight(self, *shape, seed=0):
+        """Of a layer (out, in, ...), scaled so that what passes it and ReLU keeps its size."""
+        return self.array(*shape, seed=seed) * self.np.float32((24 / self.np.prod(shape[1:])) ** 0.5)
+
+    def convolution(self, p):
+        """Input, weight and bias of a layer, as torchlike.filled draws them."""
+        first, second = (p["in"], p["out"]) if p["transposed"] else (p["out"], p["in"])
+        weight = self.weight(first, second // p["groups"], *p["kernel"], seed=0)
+        return self.array(p["batch"], p["in"], *p["size"], seed=1), weight, self.array(p["out"], seed=1) / 4
+
     def images(self, p):
         return self.array(p["batch"], p["layers"][0], seed=1)
 
@@ -120,6 +131,8 @@ class Participant:
         if builder is None:
             return {"built": {}}
         samples, failed, self.built[name] = {}, [], {}
+        if hasattr(self.adapter, "record"):
+            self.adapter.record(kind in self.adapter.RECORDED)
         try:
             variants = builder(params, self.make)
         except Exception as error:
@@ -136,11 +149,13 @@ class Participant:
         return {"built": samples, "failed": failed}
 
     def sample(self, result):
-        """A few elements of the result, and its largest: what agreement is judged by."""
-        np = self.make.np
-        flat = np.asarray(self.adapter.to_numpy(result), np.float64).reshape(-1)
-        picked = flat[np.linspace(0, flat.size - 1, min(SAMPLED, flat.size)).astype(int)]
-        return [float(np.abs(flat).max()), *map(float, picked)]
+        """Of each array of the result its largest and a few elements: what agreement is judged by."""
+        np, found, arrays = self.make.np, [], self.adapter.to_numpy(result)
+        for array in arrays if isinstance(arrays, list) else [arrays]:
+            flat = np.asarray(array, np.float64).reshape(-1)
+            picked = flat[np.linspace(0, flat.size - 1, SAMPLED).astype(int)]
+            found += [float(np.abs(flat).max()), *map(float, picked)]
+        return found
 
     def run(self, name, variant, repeats):
         calls = self.built[name][variant]

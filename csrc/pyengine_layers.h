@@ -92,6 +92,50 @@ typedef struct pe_rms_norm_backward_args {
 } pe_rms_norm_backward_args;
 PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *);
 
+/* ---- pooling ------------------------------------------------------------ */
+
+/* Windows of x (N, C, space), one to three axes of space, into y (N, C, places): place p holds the elements
+ * p step + k spacing - before, those outside left out. Where kernel is 0 the axis is shared out instead: place p of P
+ * holds the elements from floor(p n / P) up to ceil((p + 1) n / P). All tensors are dense and of one memory format:
+ * row-major, or channels last; the bits are the same. place (int32, y's shape) holds each maximum's number in x's
+ * flattened space; pe_max_pool may do without. Of equal numbers the first wins, NaN wins over numbers. pe_avg_pool
+ * divides by divisor, or where that is 0 by the elements of the window that lie inside, the padding `before` (and as
+ * much behind) included or not; its spacing is 1.
+ * The _input functions write x from y, the gradient: each element of y added at its place, or (undivided) over its
+ * window. */
+typedef struct pe_pool_args {
+    const pe_tensor *x, *y, *place;
+    int64_t kernel[3], step[3], spacing[3], before[3];
+    int include_padding;
+    double divisor;
+} pe_pool_args;
+PE_API pe_status pe_max_pool(pe_context *, const pe_pool_args *, pe_error *);
+PE_API pe_status pe_avg_pool(pe_context *, const pe_pool_args *, pe_error *);
+PE_API pe_status pe_max_pool_input(pe_context *, const pe_pool_args *, pe_error *);
+PE_API pe_status pe_avg_pool_input(pe_context *, const pe_pool_args *, pe_error *);
+
+/* ---- batch normalization ------------------------------------------------ */
+
+/* y = (x - mean) rstd weight + bias by channel, rstd = 1 / sqrt(variance + eps). x and y (N, C, ...) are dense and of
+ * one memory format: row-major, or channels last; the bits are the same, and the order of all sums follows from the
+ * shape alone. All others hold C dense floats; weight and bias may be NULL: 1 and 0.
+ * training: mean and the variance (divided by the count) are x's, and where running_mean and running_var are given they
+ * move towards them by momentum, the variance there divided by one less. Else the running ones are taken.
+ * mean and rstd: what was used is written there; may be NULL. */
+typedef struct pe_batch_norm_args {
+    const pe_tensor *x, *y, *weight, *bias, *mean, *rstd, *running_mean, *running_var;
+    float eps, momentum;
+    int training;
+} pe_batch_norm_args;
+PE_API pe_status pe_batch_norm(pe_context *, const pe_batch_norm_args *, pe_error *);
+/* From the gradient g of y (x's memory format): dx, dweight and dbias, each of which may be NULL. mean and rstd are
+ * those that were used, functions of x where training is set. */
+typedef struct pe_batch_norm_backward_args {
+    const pe_tensor *x, *g, *weight, *mean, *rstd, *dx, *dweight, *dbias;
+    int training;
+} pe_batch_norm_backward_args;
+PE_API pe_status pe_batch_norm_backward(pe_context *, const pe_batch_norm_backward_args *, pe_error *);
+
 /* ---- rows by number ------------------------------------------------------ */
 
 /* matrix (rows, n), index (count) int64, picked (count, n). Entry i means the row index[i] + i * step: with step 0

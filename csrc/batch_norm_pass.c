@@ -137,9 +137,10 @@ static void write(const struct pe_channels *j, int64_t at, int64_t rows, int64_t
         j->kernels->apply(j->g + at, (size_t)rows, (size_t)n, center, scale, shift, j->columns, j->y + at);
 }
 
+/* From the last rows to the first: after the sums it is these that caches still hold. */
 static void write_columns(int64_t begin, int64_t end, void *arg) {
     const struct pe_channels *j = arg;
-    write(j, begin * j->channels, end - begin, j->channels, 0);
+    write(j, (j->length - end) * j->channels, end - begin, j->channels, 0);
 }
 
 static void write_lines(int64_t begin, int64_t end, void *arg) {

@@ -79,79 +79,141 @@ pe_status pe_pooling_read(pe_context *ctx, const char *name, const pe_pool_args 
     return PE_OK;
 }
 
-/* ---- windows ---- */
+/* ---- rows ---- */
 
-struct job {
-    struct pe_pooling p;
-    int maximum;
-    int64_t inner, inner_end; /* outputs of a row whose windows lie inside along it, one step apart */
+double pe_pooling_taps(const struct pe_pooling *p) {
+    double taps = 1;
+    for (int d = 0; d < PE_POOL_AXES; d++)
+        taps *= p->kernel[d] ? (double)p->kernel[d] : 1 + (double)p->size[d] / (double)p->places[d];
+    return taps;
+}
+
+struct pe_pool_span pe_pool_inside(const struct pe_pooling *p, int axis, int64_t at) {
+    const int64_t size = p->size[axis], spacing = p->spacing[axis], kernel = p->kernel[axis];
+    if (!kernel) {
+        const int64_t from = at * size / p->places[axis], taps = parts((at + 1) * size, p->places[axis]) - from;
+        return (struct pe_pool_span){ from, taps, p->divisor != 0 ? 1 : (double)taps };
+    }
+    const int64_t start = at * p->step[axis] - p->before[axis];
+    const int64_t low = start < 0 ? ceiled(-start, spacing) : 0;
+    const int64_t high = start < size ? min64(kernel, ceiled(size - start, spacing)) : 0, taps = max64(high - low, 0);
+    const int64_t from = taps ? start + low * spacing : min64(max64(start, 0), size - 1);
+    const int64_t padded = min64(start + kernel, size + p->before[axis]) - start;
+    return (struct pe_pool_span){ from, taps, p->divisor != 0 ? 1 : (double)(p->include_padding ? padded : taps) };
+}
+
+struct rows {
+    const struct pe_pooling *p;
+    const int64_t *sizes;
+    pe_pool_row *body;
 };
 
-/* how many elements a window counts along an axis, `taps` of them inside */
-static int64_t counted(const struct pe_pooling *p, int axis, int64_t at, int64_t taps) {
-    if (!p->include_padding || !p->kernel[axis]) return taps;
-    const int64_t start = at * p->step[axis] - p->before[axis];
-    return min64(start + p->kernel[axis], p->size[axis] + p->before[axis]) - start;
+static void run_rows(int64_t begin, int64_t end, void *arg) {
+    const struct rows *r = arg;
+    int64_t at[2] = { begin / r->sizes[1] % r->sizes[0], begin % r->sizes[1] };
+    int64_t image = begin / r->sizes[1] / r->sizes[0];
+    for (int64_t row = begin; row < end; row++) {
+        r->body(r->p, row, at, image);
+        if (++at[1] < r->sizes[1]) continue;
+        at[1] = 0;
+        if (++at[0] < r->sizes[0]) continue;
+        at[0] = 0;
+        image++;
+    }
 }
 
-/* n windows side by side, the first one's data at x, into y[to ..] */
-static void run_window(const struct job *j, const struct pe_pool_window *w, const float *x, int64_t n, double count,
-                       int64_t to) {
-    const struct pe_pooling *p = &j->p;
-    const ptrdiff_t lane = p->lanes ? 1 : p->step[2];
-    if (j->maximum) p->kernels->max(x, lane, (size_t)n, w, p->y + to, p->place ? p->place + to : NULL);
-    else p->kernels->mean(x, lane, (size_t)n, w, (float)(p->divisor != 0 ? p->divisor : count), p->y + to);
+pe_status pe_pooling_run(pe_context *ctx, const char *name, struct pe_pooling *p, const int64_t sizes[PE_POOL_AXES],
+                         pe_pool_spanner *spanner, pe_pool_row *body, double nanoseconds, pe_error *err) {
+    struct pe_pool_span *spans = pe_alloc(ctx, (size_t)(sizes[0] + sizes[1] + sizes[2]) * sizeof *spans), *next = spans;
+    if (!spans) return pe_fail(err, PE_ERR_MEMORY, -1, "%s: no memory for the places of windows", name);
+    for (int axis = 0; axis < PE_POOL_AXES; axis++) {
+        p->along[axis] = next;
+        for (int64_t at = 0; at < sizes[axis]; at++) *next++ = spanner(p, axis, at);
+    }
+    struct rows r = { p, sizes, body };
+    const int64_t row = sizes[2] * p->channels;
+    const int64_t rows = p->images * sizes[0] * sizes[1];
+    pe_parallel_for(ctx, rows, 1 + 4096 / row, pe_threads_for(ctx, nanoseconds), run_rows, &r);
+    pe_free(ctx, spans);
+    return PE_OK;
 }
 
-static void run_row(const struct job *j, int64_t row) {
-    const struct pe_pooling *p = &j->p;
-    const int64_t unit = p->channels, apart[3] = { p->size[1] * p->size[2], p->size[2], 1 };
-    int64_t at[3], from[3], to = row * p->places[2] * unit;
-    const int64_t image = pe_pooling_row(p->places, row, at);
-    struct pe_pool_window w = { .lane_place = p->lanes ? 0 : (int32_t)p->step[2] };
-    double lines = 1;
+/* ---- outputs ---- */
+
+/* Where a row's inner windows begin and end, those that lie inside along it: one step apart, so a vector holds them. */
+static void inner(const struct pe_pooling *p, int64_t *begin, int64_t *end) {
+    *begin = *end = 0;
+    if (p->lanes || !p->kernel[2]) return;
+    const int64_t last = p->size[2] - 1 + p->before[2] - p->spacing[2] * (p->kernel[2] - 1);
+    *begin = min64(ceiled(p->before[2], p->step[2]), p->places[2]);
+    *end = last < 0 ? *begin : max64(min64(last / p->step[2] + 1, p->places[2]), *begin);
+}
+
+/* windows begin .. end of a row whose data starts at x, one by one */
+static void run_windows(const struct pe_pooling *p, const struct pe_pool_window *w, const float *x, int64_t begin,
+                        int64_t end, int64_t to, double divisor, int maximum) {
+    const struct pe_pool_span *along = p->along[2] + begin;
+    const size_t n = (size_t)p->channels, count = (size_t)(end - begin);
+    float *y = p->y + to + begin * p->channels;
+    if (begin >= end) return;
+    if (maximum)
+        p->kernels->max(x, 1, 0, n, w, along, count, y, p->place ? p->place + to + begin * p->channels : NULL);
+    else
+        p->kernels->mean(x, 1, n, w, along, count, divisor, y);
+}
+
+/* A row of outputs from rows of inputs at x. */
+static void run_row(const struct pe_pooling *p, const struct pe_pool_window *w, const float *x, int64_t to,
+                    double divisor, int maximum) {
+    int64_t begin, end;
+    inner(p, &begin, &end);
+    run_windows(p, w, x, 0, begin, to, divisor, maximum);
+    if (begin < end && maximum)
+        p->kernels->max(x, p->step[2], (int32_t)p->step[2], (size_t)(end - begin), w, p->along[2] + begin, 1,
+                        p->y + to + begin, p->place ? p->place + to + begin : NULL);
+    else if (begin < end)
+        p->kernels->mean(x, p->step[2], (size_t)(end - begin), w, p->along[2] + begin, 1, divisor, p->y + to + begin);
+    run_windows(p, w, x, end, p->places[2], to, divisor, maximum);
+}
+
+static struct pe_pool_window window_of(const struct pe_pooling *p, const int64_t at[2]) {
+    const int64_t apart[3] = { p->size[1] * p->size[2], p->size[2], 1 };
+    struct pe_pool_window w = { .unit = p->channels };
     for (int d = 0; d < 3; d++) {
-        w.apart[d] = p->spacing[d] * apart[d] * unit;
+        w.apart[d] = p->spacing[d] * apart[d] * p->channels;
         w.apart_place[d] = (int32_t)(p->spacing[d] * apart[d]);
     }
     for (int d = 0; d < 2; d++) {
-        w.taps[d] = (size_t)pe_pooling_taps(p, d, at[d], &from[d]);
-        lines *= (double)counted(p, d, at[d], (int64_t)w.taps[d]);
+        w.taps[d] = (size_t)p->along[d][at[d]].taps;
+        w.first += (int32_t)(p->along[d][at[d]].from * apart[d]);
     }
-    const int64_t start = from[0] * apart[0] + from[1] * apart[1];
-    for (int64_t o = 0; o < p->places[2]; o++) {
-        w.taps[2] = (size_t)pe_pooling_taps(p, 2, o, &from[2]);
-        w.first = (int32_t)(start + from[2]);
-        const float *x = p->x + image * p->inputs + (start + from[2]) * unit;
-        const double count = lines * (double)counted(p, 2, o, (int64_t)w.taps[2]);
-        const int64_t many = o == j->inner && j->inner_end > o ? j->inner_end - o : 1;
-        run_window(j, &w, x, many * unit, count, to + o * unit);
-        o += many - 1;
-    }
+    return w;
 }
 
-static void run_rows(int64_t begin, int64_t end, void *arg) {
-    for (int64_t row = begin; row < end; row++) run_row(arg, row);
+static const float *row_start(const struct pe_pooling *p, const int64_t at[2], int64_t image) {
+    const int64_t row = p->along[0][at[0]].from * p->size[1] + p->along[1][at[1]].from;
+    return p->x + image * p->inputs + row * p->size[2] * p->channels;
+}
+
+static void max_row(const struct pe_pooling *p, int64_t row, const int64_t at[2], int64_t image) {
+    const struct pe_pool_window w = window_of(p, at);
+    run_row(p, &w, row_start(p, at, image), row * p->places[2] * p->channels, 0, 1);
+}
+
+static void mean_row(const struct pe_pooling *p, int64_t row, const int64_t at[2], int64_t image) {
+    const struct pe_pool_window w = window_of(p, at);
+    const double lines = p->along[0][at[0]].count * p->along[1][at[1]].count;
+    run_row(p, &w, row_start(p, at, image), row * p->places[2] * p->channels, p->divisor != 0 ? p->divisor : lines, 0);
 }
 
 static pe_status pool(pe_context *ctx, const char *name, const pe_pool_args *args, int maximum, pe_error *err) {
-    struct job j = { .maximum = maximum };
+    struct pe_pooling p;
     int empty;
-    pe_status status = pe_pooling_read(ctx, name, args, maximum, &j.p, &empty, err);
+    pe_status status = pe_pooling_read(ctx, name, args, maximum, &p, &empty, err);
     if (status || empty) return status;
-    const struct pe_pooling *p = &j.p;
-    double taps = 1;
-    for (int d = 0; d < 3; d++)
-        taps *= p->kernel[d] ? (double)p->kernel[d] : 1 + (double)p->size[d] / (double)p->places[d];
-    if (!p->lanes && p->kernel[2]) {
-        const int64_t last = p->size[2] - 1 + p->before[2] - p->spacing[2] * (p->kernel[2] - 1);
-        j.inner = min64(ceiled(p->before[2], p->step[2]), p->places[2]);
-        j.inner_end = last < 0 ? 0 : min64(last / p->step[2] + 1, p->places[2]);
-    }
-    const int64_t rows = p->images * pe_pooling_rows(p->places), row = p->places[2] * p->channels;
-    const double work = (double)rows * (double)row * (taps + 4) * TAP_NS;
-    pe_parallel_for(ctx, rows, 1 + 4096 / row, pe_threads_for(ctx, work), run_rows, &j);
-    return PE_OK;
+    const double outputs = (double)p.images * (double)p.outputs;
+    return pe_pooling_run(ctx, name, &p, p.places, pe_pool_inside, maximum ? max_row : mean_row,
+                          outputs * (pe_pooling_taps(&p) + 4) * TAP_NS, err);
 }
 
 pe_status pe_max_pool(pe_context *ctx, const pe_pool_args *args, pe_error *err) {

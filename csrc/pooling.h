@@ -18,6 +18,7 @@ struct pe_pooling {
     double divisor;
     float *x, *y;
     int32_t *place;
+    struct pe_pool_span *along[PE_POOL_AXES]; /* for each output (forward) or input (backward) along an axis */
     int64_t inputs, outputs; /* elements of an image's x and y */
 };
 
@@ -25,27 +26,17 @@ struct pe_pooling {
 pe_status pe_pooling_read(pe_context *, const char *name, const pe_pool_args *, int maximum, struct pe_pooling *,
                           int *empty, pe_error *);
 
-static inline int64_t pe_pooling_rows(const int64_t sizes[PE_POOL_AXES]) { return sizes[0] * sizes[1]; }
+/* elements of a window, about */
+double pe_pooling_taps(const struct pe_pooling *);
 
-/* row number i of all images' rows: its image; at[0] and at[1], its place along the first axes */
-static inline int64_t pe_pooling_row(const int64_t sizes[PE_POOL_AXES], int64_t i, int64_t at[PE_POOL_AXES]) {
-    at[1] = i % sizes[1], i /= sizes[1];
-    at[0] = i % sizes[0];
-    return i / sizes[0];
-}
+/* Along an axis: what window `at` has inside; or the windows that may hold element `at`. */
+typedef struct pe_pool_span pe_pool_spanner(const struct pe_pooling *, int axis, int64_t at);
+pe_pool_spanner pe_pool_inside, pe_pool_over;
 
-/* Along an axis, the part of place `at` that lies inside: how many elements, and the first one. */
-static inline int64_t pe_pooling_taps(const struct pe_pooling *p, int axis, int64_t at, int64_t *from) {
-    const int64_t size = p->size[axis], spacing = p->spacing[axis], kernel = p->kernel[axis];
-    if (!kernel) {
-        *from = at * size / p->places[axis];
-        return parts((at + 1) * size, p->places[axis]) - *from;
-    }
-    const int64_t start = at * p->step[axis] - p->before[axis];
-    const int64_t low = start < 0 ? ceiled(-start, spacing) : 0;
-    const int64_t high = start < size ? min64(kernel, ceiled(size - start, spacing)) : 0;
-    *from = high > low ? start + low * spacing : min64(max64(start, 0), size - 1);
-    return max64(high - low, 0);
-}
+/* body(row, at, image) for the rows begin .. end of all images; at: the row's place along the first two axes */
+typedef void pe_pool_row(const struct pe_pooling *, int64_t row, const int64_t at[2], int64_t image);
+/* Fills p->along for sizes[axis] elements an axis, and runs the rows of all images with them. */
+pe_status pe_pooling_run(pe_context *, const char *name, struct pe_pooling *, const int64_t sizes[PE_POOL_AXES],
+                         pe_pool_spanner *, pe_pool_row *, double nanoseconds, pe_error *);
 
 #endif

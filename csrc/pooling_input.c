@@ -11,46 +11,36 @@ static const double TAP_NS = 0.15, ADD_NS = 1.5;
 
 enum { PIECE = 256 }; /* outputs of a row that are spread at a time */
 
-/* outputs along an axis whose windows reach input `at`: how many, from which on */
-static int64_t outputs_over(const struct pe_pooling *p, int axis, int64_t at, int64_t *from) {
+struct pe_pool_span pe_pool_over(const struct pe_pooling *p, int axis, int64_t at) {
     const int64_t places = p->places[axis], size = p->size[axis], step = p->step[axis];
+    int64_t from, end;
     if (!p->kernel[axis]) {
-        *from = at * places / size;
-        return parts((at + 1) * places, size) - *from;
+        from = at * places / size, end = parts((at + 1) * places, size);
+    } else {
+        const int64_t low = at + p->before[axis] - (p->kernel[axis] - 1) * p->spacing[axis];
+        from = low > 0 ? ceiled(low, step) : 0, end = min64(floored(at + p->before[axis], step) + 1, places);
     }
-    const int64_t low = at + p->before[axis] - (p->kernel[axis] - 1) * p->spacing[axis];
-    *from = low > 0 ? ceiled(low, step) : 0;
-    return max64(min64(floored(at + p->before[axis], step), places - 1) - *from + 1, 0);
+    return (struct pe_pool_span){ end > from ? from : 0, max64(end - from, 0), 1 };
 }
 
-/* the outputs over a row of inputs; gives the first one's place */
-static int64_t outputs_over_row(const struct pe_pooling *p, const int64_t at[2], struct pe_pool_window *w) {
-    const int64_t apart[3] = { p->places[1] * p->places[2], p->places[2], 1 };
-    int64_t from, first = 0;
-    *w = (struct pe_pool_window){ .taps = { 1, 1, 1 } };
-    for (int d = 0; d < 3; d++) w->apart[d] = apart[d] * p->channels;
-    for (int d = 0; d < 2; d++) {
-        w->taps[d] = (size_t)outputs_over(p, d, at[d], &from);
-        first += from * apart[d];
-    }
-    return first;
+/* the outputs over a row of inputs; *first: the number of the first row of them */
+static struct pe_pool_window windows_over(const struct pe_pooling *p, const int64_t at[2], int64_t *first) {
+    const int64_t unit = p->channels;
+    *first = p->along[0][at[0]].from * p->places[1] + p->along[1][at[1]].from;
+    return (struct pe_pool_window){ .taps = { (size_t)p->along[0][at[0]].taps, (size_t)p->along[1][at[1]].taps },
+                                    .apart = { p->places[1] * p->places[2] * unit, p->places[2] * unit, unit },
+                                    .unit = unit };
 }
 
-static void gather_rows(int64_t begin, int64_t end, void *arg) {
-    const struct pe_pooling *p = arg;
-    for (int64_t row = begin; row < end; row++) {
-        int64_t at[3], from;
-        struct pe_pool_window w;
-        const int64_t image = pe_pooling_row(p->size, row, at), first = outputs_over_row(p, at, &w);
-        for (at[2] = 0; at[2] < p->size[2]; at[2]++) {
-            w.taps[2] = (size_t)outputs_over(p, 2, at[2], &from);
-            const int64_t g = image * p->outputs + (first + from) * p->channels;
-            float *dx = p->x + (row * p->size[2] + at[2]) * p->channels;
-            const int64_t number = (at[0] * p->size[1] + at[1]) * p->size[2] + at[2];
-            if (!p->place) p->kernels->mean(p->y + g, 1, (size_t)p->channels, &w, 1.0f, dx);
-            else p->kernels->max_input(p->y + g, p->place + g, (size_t)p->channels, &w, (int32_t)number, dx);
-        }
-    }
+static void gather_row(const struct pe_pooling *p, int64_t row, const int64_t at[2], int64_t image) {
+    int64_t first;
+    const struct pe_pool_window w = windows_over(p, at, &first);
+    const int64_t from = image * p->outputs + first * p->places[2] * p->channels;
+    const size_t n = (size_t)p->channels, count = (size_t)p->size[2];
+    float *dx = p->x + row * p->size[2] * p->channels;
+    const int64_t number = (at[0] * p->size[1] + at[1]) * p->size[2];
+    if (!p->place) p->kernels->mean(p->y + from, 1, n, &w, p->along[2], count, p->divisor != 0 ? p->divisor : 1, dx);
+    else p->kernels->max_input(p->y + from, p->place + from, n, &w, p->along[2], count, (int32_t)number, dx);
 }
 
 static void scatter_images(int64_t begin, int64_t end, void *arg) {
@@ -83,29 +73,26 @@ static void spread_even(const struct pe_pooling *p, const float *restrict sums, 
 /* the same for parts of any size */
 static void spread_parts(const struct pe_pooling *p, const float *sums, int64_t from, int64_t count, float *dx) {
     for (int64_t o = 0; o < count; o++) {
-        int64_t start;
-        const int64_t taps = pe_pooling_taps(p, 2, from + o, &start);
-        for (int64_t i = 0; i < taps; i++) dx[start + i] += sums[o];
+        const struct pe_pool_span part = pe_pool_inside(p, 2, from + o);
+        for (int64_t i = 0; i < part.taps; i++) dx[part.from + i] += sums[o];
     }
 }
 
-static void spread_rows(int64_t begin, int64_t end, void *arg) {
-    const struct pe_pooling *p = arg;
+static void spread_row(const struct pe_pooling *p, int64_t row, const int64_t at[2], int64_t image) {
+    static const struct pe_pool_span one = { 0, 1, 1 };
     float sums[PIECE];
-    for (int64_t row = begin; row < end; row++) {
-        int64_t at[3];
-        struct pe_pool_window w;
-        const int64_t image = pe_pooling_row(p->size, row, at), first = outputs_over_row(p, at, &w);
-        const float *g = p->y + image * p->outputs + first;
-        float *dx = p->x + row * p->size[2];
-        memset(dx, 0, (size_t)p->size[2] * sizeof *dx);
-        for (int64_t o = 0; o < p->places[2]; o += PIECE) {
-            const int64_t count = min64(p->places[2] - o, PIECE);
-            p->kernels->mean(g + o, 1, (size_t)count, &w, 1.0f, sums);
-            if (p->kernel[2]) spread_even(p, sums, o, count, dx);
-            else spread_parts(p, sums, o, count, dx);
-        }
+    int64_t first;
+    const struct pe_pool_window w = windows_over(p, at, &first);
+    const float *g = p->y + image * p->outputs + first * p->places[2];
+    float *dx = p->x + row * p->size[2];
+    memset(dx, 0, (size_t)p->size[2] * sizeof *dx);
+    for (int64_t o = 0; o < p->places[2]; o += PIECE) {
+        const int64_t count = min64(p->places[2] - o, PIECE);
+        p->kernels->mean(g + o, 1, (size_t)count, &w, &one, 1, 1, sums);
+        if (p->kernel[2]) spread_even(p, sums, o, count, dx);
+        else spread_parts(p, sums, o, count, dx);
     }
+    for (int64_t i = 0; i < p->size[2] && p->divisor != 0; i++) dx[i] /= (float)p->divisor;
 }
 
 /* nothing came: zeros */
@@ -120,21 +107,18 @@ static pe_status pool_input(pe_context *ctx, const char *name, const pe_pool_arg
     if (maximum && !args->place) return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: place is missing", name);
     pe_status status = pe_pooling_read(ctx, name, args, maximum, &p, &empty, err);
     if (status || pe_numel(args->x) == 0) return status;
-    const int64_t rows = p.images * pe_pooling_rows(p.size), row = p.size[2] * p.channels;
     const double inputs = (double)p.images * (double)p.inputs, outputs = (double)p.images * (double)p.outputs;
-    double taps = 1;
-    for (int d = 0; d < 3; d++)
-        taps *= p.kernel[d] ? (double)p.kernel[d] : 1 + (double)p.size[d] / (double)max64(p.places[d], 1);
     if (empty) {
         pe_parallel_for(ctx, p.images, 1, 1, clear_images, &p);
-    } else if (maximum && !p.lanes) {
+        return PE_OK;
+    }
+    if (maximum && !p.lanes) {
         pe_parallel_for(ctx, p.images, 1 + 4096 / p.inputs, pe_threads_for(ctx, inputs * TAP_NS + outputs * ADD_NS),
                         scatter_images, &p);
-    } else {
-        const double work = inputs * TAP_NS * 4 + outputs * taps * TAP_NS;
-        pe_parallel_for(ctx, rows, 1 + 4096 / row, pe_threads_for(ctx, work), p.lanes ? gather_rows : spread_rows, &p);
+        return PE_OK;
     }
-    return PE_OK;
+    return pe_pooling_run(ctx, name, &p, p.size, pe_pool_over, p.lanes ? gather_row : spread_row,
+                          (inputs * 4 + outputs * pe_pooling_taps(&p)) * TAP_NS, err);
 }
 
 pe_status pe_max_pool_input(pe_context *ctx, const pe_pool_args *args, pe_error *err) {

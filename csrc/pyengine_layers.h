@@ -101,8 +101,8 @@ PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_a
  * flattened space; pe_max_pool may do without. Of equal numbers the first wins, NaN wins over numbers. pe_avg_pool
  * divides by divisor, or where that is 0 by the elements of the window that lie inside, the padding `before` (and as
  * much behind) included or not; its spacing is 1.
- * The _input functions write x from y, the gradient: each element of y added at its place, or (undivided) over its
- * window. */
+ * The _input functions write x from y, the gradient: each element of y added at its place, or over its window, the sums
+ * divided by divisor where that is not 0. */
 typedef struct pe_pool_args {
     const pe_tensor *x, *y, *place;
     int64_t kernel[3], step[3], spacing[3], before[3];

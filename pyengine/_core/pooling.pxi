@@ -96,8 +96,8 @@ def avg_pool(Tensor x, tuple plan, tuple places, bint include_padding, double di
     return y
 
 
-def avg_pool_input(Tensor g, tuple plan, tuple sizes, bint channels_last):
-    """x (N, C, sizes): each element of g added over all of its window."""
+def avg_pool_input(Tensor g, tuple plan, tuple sizes, double divisor, bint channels_last):
+    """x (N, C, sizes): each element of g added over all of its window, the sums divided by divisor."""
     cdef pe_pool_args args
     cdef pe_error err
     cdef pe_status status
@@ -105,7 +105,7 @@ def avg_pool_input(Tensor g, tuple plan, tuple sizes, bint channels_last):
     read_plan(&args, &g.view, plan, "avg_pool_input")
     cdef Tensor y = in_format(g, channels_last, "avg_pool_input")
     cdef Tensor x = resized(g, sizes, channels_last, "avg_pool_input")
-    args.x, args.y = &x.view, &y.view
+    args.x, args.y, args.divisor = &x.view, &y.view, divisor
     with nogil:
         status = pe_avg_pool_input(context, &args, &err)
     check(status, &err)

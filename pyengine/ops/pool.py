@@ -194,18 +194,22 @@ def means(x: Tensor, at: Plan, include_pad: bool = True, divisor: float | None =
 @rule("avg_pool")
 def _avg_pool_rule(node, g):
     at, include_pad, divisor, channels_last = node.meta
-    return _spread(g / (at.counts(include_pad) if divisor is None else divisor), at, channels_last)
+    counts = at.counts(include_pad) if divisor is None else divisor
+    if isinstance(counts, Tensor):
+        return _spread(g / counts, at, 1.0, channels_last)
+    return _spread(g, at, counts, channels_last)
 
 
-def _spread(g: Tensor, at: Plan, channels_last: bool) -> Tensor:
-    """(N, C, lengths): each element of g added over its window."""
-    out = _core.avg_pool_input(g, at.windows, at.lengths, channels_last)
-    return _core.record(out, "avg_pool_input", (g,), (), at)
+def _spread(g: Tensor, at: Plan, divisor: float, channels_last: bool) -> Tensor:
+    """(N, C, lengths): each element of g added over its window, the sums divided by divisor."""
+    out = _core.avg_pool_input(g, at.windows, at.lengths, divisor, channels_last)
+    return _core.record(out, "avg_pool_input", (g,), (), (at, divisor))
 
 
 @rule("avg_pool_input")
 def _avg_pool_input_rule(node, g):
-    return means(g, node.meta, divisor=1.0)
+    at, divisor = node.meta
+    return means(g, at, divisor=divisor)
 
 
 def _avg_pool(what, n, x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override) -> Tensor:

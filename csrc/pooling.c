@@ -97,7 +97,7 @@ struct pe_pool_span pe_pool_inside(const struct pe_pooling *p, int axis, int64_t
     const int64_t start = at * p->step[axis] - p->before[axis];
     const int64_t low = start < 0 ? ceiled(-start, spacing) : 0;
     const int64_t high = start < size ? min64(kernel, ceiled(size - start, spacing)) : 0, taps = max64(high - low, 0);
-    const int64_t from = taps ? start + low * spacing : min64(max64(start, 0), size - 1);
+    const int64_t from = taps ? start + low * spacing : 0;
     const int64_t padded = min64(start + kernel, size + p->before[axis]) - start;
     return (struct pe_pool_span){ from, taps, p->divisor != 0 ? 1 : (double)(p->include_padding ? padded : taps) };
 }

@@ -98,9 +98,9 @@ PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_a
  * p step + k spacing - before, those outside left out. Where kernel is 0 the axis is shared out instead: place p of P
  * holds the elements from floor(p n / P) up to ceil((p + 1) n / P). All tensors are dense and of one memory format:
  * row-major, or channels last; the bits are the same. place (int32, y's shape) holds each maximum's number in x's
- * flattened space; pe_max_pool may do without. Of equal numbers the first wins, NaN wins over numbers. pe_avg_pool
- * divides by divisor, or where that is 0 by the elements of the window that lie inside, the padding `before` (and as
- * much behind) included or not; its spacing is 1.
+ * flattened space, -1 where a window has nothing inside; pe_max_pool may do without. Of equal numbers the first wins,
+ * NaN wins over numbers. pe_avg_pool divides by divisor, or where that is 0 by the elements of the window that lie
+ * inside, the padding `before` (and as much behind) included or not; its spacing is 1.
  * The _input functions write x from y, the gradient: each element of y added at its place, or over its window, the sums
  * divided by divisor where that is not 0. */
 typedef struct pe_pool_args {

@@ -26,7 +26,7 @@ struct pe_pool_window {
  * `i lane_place`; outputs are dense (count, n). */
 struct pe_pooling_kernels {
     /* y = the maximum over the taps; a NaN wins, and the last one's place is taken, of equal numbers the first one's.
-     * -inf, and the place of the span's first element, where there are no taps. place may be NULL. */
+     * -inf, and the place -1, where there are no taps. place may be NULL. */
     void (*max)(const float *x, ptrdiff_t lane, int32_t lane_place, size_t n, const struct pe_pool_window *,
                 const struct pe_pool_span *along, size_t count, float *y, int32_t *place);
     /* y = the sum over the taps divided by (divisor times the span's count): from +0 on along the last axis, each

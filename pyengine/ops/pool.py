@@ -10,6 +10,7 @@ from pyengine.ops.elementwise import abs as absolute
 from pyengine.ops.elementwise import pow as power
 from pyengine.ops.elementwise import relu, sign
 from pyengine.ops.gathering import gather
+from pyengine.ops.rounding import clamp, where
 from pyengine.ops.shape import reshape
 from pyengine.ops.strided_windows import sizes_of, spatial
 
@@ -126,8 +127,10 @@ def _at_places(g: Tensor, place: Tensor, at: Plan, channels_last: bool) -> Tenso
 @rule("max_pool_input")
 def _max_pool_input_rule(node, g):
     place = node.saved[0].long()
-    flat = reshape(g, (*g.shape[:2], prod(g.shape[2:])))
-    return reshape(gather(flat, 2, reshape(place, (*g.shape[:2], prod(place.shape[2:])))), place.shape)
+    images, shape = g.shape[:2], place.shape
+    place = reshape(place, (*images, prod(shape[2:])))
+    taken = gather(reshape(g, (*images, prod(g.shape[2:]))), 2, clamp(place, 0))
+    return reshape(where(place < 0, 0.0, taken), shape)  # -1: a window of padding alone
 
 
 def _max_pool(what, n, x, kernel, stride, padding, dilation, ceil_mode, return_indices):

@@ -148,6 +148,7 @@ ACCUMULATING = {
     "reduce.inc": "sums of squares",
     "softmax.inc": "the sum of g y in the backward pass",
     "norm.inc": "the variance of a row, and the sums of its backward pass",
+    "batch_norm.inc": "the variance of a channel, and the sums of its backward pass",
     "optim.def": "the optimizer's own formula",
     "depthwise.inc": "a channel that meets one channel: a chain over the taps alone, with no second operand to share",
 }

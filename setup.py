@@ -72,7 +72,7 @@ class BuildExtension(build_ext):
 
 
 class BuildPython(build_py):
-    """Adds the public header to the package, where pyengine.get_include() finds it."""
+    """Adds the public headers to the package, where pyengine.get_include() finds them."""
 
     def run(self) -> None:
         package = ROOT / "pyengine"
@@ -81,8 +81,7 @@ class BuildPython(build_py):
             # Otherwise a module that was deleted since the last build would still be in the wheel.
             shutil.rmtree(package, ignore_errors=True)
         super().run()
-        (package / "include").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / "csrc" / "pyengine.h", package / "include" / "pyengine.h")
+        make.copy_headers(package / "include")
 
 
 setup(

@@ -28,6 +28,7 @@ const char *pe_shape_text(const pe_tensor *t, char buffer[PE_SHAPE_TEXT]);
 /* tensor.c: what every call asks of its arguments */
 int64_t pe_numel(const pe_tensor *t); /* -1: impossible (negative size, too many axes, over int64) */
 int pe_is_contiguous(const pe_tensor *t); /* row-major, no gaps; axes of size 1 do not matter */
+int pe_is_channels_last(const pe_tensor *t); /* no gaps, axis 1 fastest, the others in their order; two axes or more */
 
 /* Refuses what no call can use: NULL, unknown type, ndim or sizes out of range, a size in bytes
  * over int64, missing data, strides that are no multiples of the element size. */

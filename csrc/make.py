@@ -5,7 +5,7 @@ setup.py, the tests and the checks in .ci build through this module; it needs th
     python csrc/make.py --prefix DIR
 
 installs libpyengine for C programs: DIR/lib/libpyengine.so.0, which chooses its level at run time, the
-header, and the pkg-config file. Without Python, one line builds a library for the machine at hand:
+headers, and the pkg-config file. Without Python, one line builds a library for the machine at hand:
 
     cc -O3 -march=native -std=gnu11 -ffp-contract=off -fno-math-errno -fno-trapping-math -fPIC -shared \
        -fvisibility=hidden -Wl,-soname,libpyengine.so.0 -Icsrc csrc/*.c csrc/isa/*.c \
@@ -26,6 +26,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent
+HEADERS = ("pyengine.h", "pyengine_layers.h")  # the public ones
 
 # Other machines get `generic` alone. isa/avx512_bf16.c is not built until a kernel uses its instruction: it would be a
 # second avx512 of 0.45 MB.
@@ -160,16 +161,21 @@ def package_config(prefix: Path) -> str:
     return text.replace("@PREFIX@", str(prefix)).replace("@VERSION@", read_version())
 
 
+def copy_headers(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for header in HEADERS:
+        shutil.copyfile(CSRC / header, folder / header)
+
+
 def install(prefix: Path, objects_directory: Path) -> None:
     compiler = find_compiler()
     built = [job.result() for job in Objects(compiler, objects_directory).engine()]
     (prefix / "lib" / "pkgconfig").mkdir(parents=True, exist_ok=True)
-    (prefix / "include").mkdir(parents=True, exist_ok=True)
     link_library(compiler, built, prefix / "lib" / "libpyengine.so.0", ["-Wl,-s"])
     link = prefix / "lib" / "libpyengine.so"
     link.unlink(missing_ok=True)
     link.symlink_to("libpyengine.so.0")
-    shutil.copyfile(CSRC / "pyengine.h", prefix / "include" / "pyengine.h")
+    copy_headers(prefix / "include")
     (prefix / "lib" / "pkgconfig" / "pyengine.pc").write_text(package_config(prefix))
 
 

@@ -4,6 +4,7 @@
  * and keeps no state between calls: what it needs is in its arguments, so an
  * array of argument structs is a program. Calls may come from several threads.
  * `pe_error` may be NULL. Nothing is written when a call fails its checks.
+ * The calls that layers of networks are made of are in pyengine_layers.h, which this header includes.
  */
 #ifndef PYENGINE_H
 #define PYENGINE_H
@@ -214,34 +215,6 @@ typedef struct pe_pack_args {
 PE_API pe_status pe_pack_bytes(pe_context *, const pe_pack_args *, size_t *bytes, pe_error *);
 PE_API pe_status pe_pack(pe_context *, const pe_pack_args *, pe_error *);
 
-/* ---- convolutions ------------------------------------------------------- */
-
-/* x (N, groups I, space), w (groups O, I, kernel), y (N, groups O, places), one to three axes of space, any strides;
- *   y[n,o,p] = act( chain over taps k, the last axis fastest, and channels i inside, of
- *                   fma(x[n, i, p step + k spacing - before], w[o,i,k], .) + bias[o] ) + residual[n,o,p]
- * with x 0 outside. Convolutions of 3 x 3 taps, one apart and in one group, go by Winograd's F(4x4, 3x3) where that is
- * faster for a sample of that shape: the sums then are within winograd.h's bound in place of the chain's. Chains start
- * at +0, at the result's elements when accumulate is set. What lies behind the last window, and how much of it is
- * padding, follows from the sizes. bias is dense, one float a channel of the result; residual has the result's shape
- * and strides; both may be NULL. The result overlaps nothing. float32.
- * pe_conv writes y. pe_conv_input writes x, the sum over all windows that meet an element of y w (the gradient by x;
- * a transposed convolution). pe_conv_weight writes w, the sum over images and places of x y (the gradient by w).
- * packed: w laid out by pe_conv_pack, or NULL; for pe_conv alone, which reads w where another way suits it. */
-typedef struct pe_conv_args {
-    const pe_tensor *x, *w, *y;
-    int64_t groups, step[3], spacing[3], before[3];
-    const pe_tensor *bias, *residual;
-    int activation, accumulate;
-    const void *packed;
-} pe_conv_args;
-PE_API pe_status pe_conv(pe_context *, const pe_conv_args *, pe_error *);
-PE_API pe_status pe_conv_input(pe_context *, const pe_conv_args *, pe_error *);
-PE_API pe_status pe_conv_weight(pe_context *, const pe_conv_args *, pe_error *);
-/* Lays w out once for many convolutions of shapes like these; the bits are the same. packed: the caller's *bytes
- * that pe_conv_pack_bytes says (0: there is nothing to gain), on a boundary of 64. Of one level of one process. */
-PE_API pe_status pe_conv_pack_bytes(pe_context *, const pe_conv_args *, size_t *bytes, pe_error *);
-PE_API pe_status pe_conv_pack(pe_context *, const pe_conv_args *, void *packed, pe_error *);
-
 /* ---- quantized products ------------------------------------------------- */
 
 /* How rows of floats become small integers q, x ~ scale (q - zero). Ties go to even. scale is at least 2^-126.
@@ -315,75 +288,6 @@ typedef struct pe_qlinear_args {
 } pe_qlinear_args;
 PE_API pe_status pe_qlinear(pe_context *, const pe_qlinear_args *, pe_error *);
 
-/* ---- softmax and cross entropy ------------------------------------------ */
-
-/* Along the last axis. out = exp(x - lse(x)), or x - lse(x) when logarithm is set. */
-typedef struct pe_softmax_args { const pe_tensor *in, *out; int logarithm; } pe_softmax_args;
-PE_API pe_status pe_softmax(pe_context *, const pe_softmax_args *, pe_error *);
-/* dx from the output y and the gradient g: y (g - sum(g y)), or g - exp(y) sum(g). */
-typedef struct pe_softmax_backward_args {
-    const pe_tensor *y, *g, *dx; int logarithm;
-} pe_softmax_backward_args;
-PE_API pe_status pe_softmax_backward(pe_context *, const pe_softmax_backward_args *, pe_error *);
-
-/* loss[i] = w[i] (lse(x[i]) - x[i, t[i]]), with w[i] = 0 where t[i] == ignore_index, else 1.
- * logits (n, classes) float32, target (n) int64, loss (n), lse (n). A label outside
- * 0 .. classes-1 is PE_ERR_INDEX. *counted: how many rows were not ignored. */
-typedef struct pe_cross_entropy_args {
-    const pe_tensor *logits, *target, *loss, *lse;
-    int64_t ignore_index;
-    float label_smoothing;
-    int64_t *counted;
-} pe_cross_entropy_args;
-PE_API pe_status pe_cross_entropy(pe_context *, const pe_cross_entropy_args *, pe_error *);
-/* dx[i,j] = g[i] (exp(x[i,j] - lse[i]) - smoothed one-hot), 0 for ignored rows; g (n) may have stride 0. */
-typedef struct pe_cross_entropy_backward_args {
-    const pe_tensor *logits, *target, *lse, *g, *dx;
-    int64_t ignore_index;
-    float label_smoothing;
-    float scale; /* multiplies g: 1/counted for the mean */
-} pe_cross_entropy_backward_args;
-PE_API pe_status pe_cross_entropy_backward(pe_context *, const pe_cross_entropy_backward_args *, pe_error *);
-
-/* ---- layer and RMS normalization ---------------------------------------- */
-
-/* Along the last axis of n elements, in rows: out = (in - mean) rstd weight + bias with
- * rstd = 1 / sqrt(variance + eps), the variance about the mean and divided by n. weight and bias (n)
- * may be NULL: 1 and 0. mean and rstd (rows) are dense, rows in row-major order; all is float32.
- * out may be in. */
-typedef struct pe_layer_norm_args {
-    const pe_tensor *in, *weight, *bias, *out, *mean, *rstd; float eps;
-} pe_layer_norm_args;
-PE_API pe_status pe_layer_norm(pe_context *, const pe_layer_norm_args *, pe_error *);
-/* From the gradient g of out: dx, and where not NULL dweight (n) and dbias (n), summed over the rows
- * in an order that follows from the shape alone: threads do not change the bits. */
-typedef struct pe_layer_norm_backward_args {
-    const pe_tensor *in, *g, *weight, *mean, *rstd, *dx, *dweight, *dbias;
-} pe_layer_norm_backward_args;
-PE_API pe_status pe_layer_norm_backward(pe_context *, const pe_layer_norm_backward_args *, pe_error *);
-
-/* out = in rstd weight with rstd = 1 / sqrt(mean(in^2) + eps); the rest as above. */
-typedef struct pe_rms_norm_args { const pe_tensor *in, *weight, *out, *rstd; float eps; } pe_rms_norm_args;
-PE_API pe_status pe_rms_norm(pe_context *, const pe_rms_norm_args *, pe_error *);
-typedef struct pe_rms_norm_backward_args {
-    const pe_tensor *in, *g, *weight, *rstd, *dx, *dweight;
-} pe_rms_norm_backward_args;
-PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *);
-
-/* ---- rows by number ------------------------------------------------------ */
-
-/* matrix (rows, n), index (count) int64, picked (count, n). Entry i means the row index[i] + i * step: with step 0
- * any row, 0 .. rows-1; else the index[i]-th of its own `step` rows (a label among classes), count * step = rows.
- * Others are PE_ERR_INDEX, but the entry `skip` (give an impossible one for none) picks zeros and adds nothing. */
-typedef struct pe_rows_by_number_args {
-    const pe_tensor *matrix, *index, *picked;
-    int64_t step, skip;
-} pe_rows_by_number_args;
-/* picked[i] = matrix[index[i] + i * step] */
-PE_API pe_status pe_take_rows(pe_context *, const pe_rows_by_number_args *, pe_error *);
-/* matrix = 0, then matrix[index[i] + i * step] += picked[i] in the order of i: the bits do not depend on threads. */
-PE_API pe_status pe_add_rows(pe_context *, const pe_rows_by_number_args *, pe_error *);
-
 /* ---- random numbers ----------------------------------------------------- */
 
 /* Philox-4x32-10, counter-based: element i depends on (seed, offset + i) alone. */
@@ -453,4 +357,6 @@ PE_API pe_status pe_norm2(pe_context *, const pe_norm_args *, pe_error *);
 #ifdef __cplusplus
 }
 #endif
+
+#include "pyengine_layers.h"
 #endif

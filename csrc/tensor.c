@@ -42,6 +42,18 @@ int pe_is_contiguous(const pe_tensor *t) {
     return 1;
 }
 
+int pe_is_channels_last(const pe_tensor *t) {
+    int64_t expected = (int64_t)pe_dtype_size(t->dtype);
+    for (int i = 0; i < t->ndim; i++) {
+        const int axis = i == 0 ? 1 : i == t->ndim - 1 ? 0 : t->ndim - i;
+        if (t->shape[axis] == 1)
+            continue;
+        if (t->strides[axis] != expected || __builtin_mul_overflow(expected, t->shape[axis], &expected))
+            return 0;
+    }
+    return 1;
+}
+
 pe_status pe_check_tensor(const pe_tensor *t, const char *operation, const char *argument, pe_error *err) {
     char shape[PE_SHAPE_TEXT];
     if (!t)

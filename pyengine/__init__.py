@@ -72,7 +72,7 @@ def __dir__():
 
 
 def get_include() -> str:
-    """The folder of pyengine.h, for C and Cython code that uses the engine."""
+    """The folder of pyengine.h (and what it includes), for C and Cython code that uses the engine."""
     from pathlib import Path
 
     return str(Path(__file__).parent / "include")

@@ -26,9 +26,16 @@ def test_console_entry_point() -> None:
     assert [script.value for script in scripts] == ["pyengine.cli:main"]
 
 
-def test_header_is_shipped() -> None:
-    header = Path(pyengine.get_include()) / "pyengine.h"
-    assert header.read_text() == (make.CSRC / "pyengine.h").read_text()
+@pytest.mark.parametrize("name", make.HEADERS)
+def test_header_is_shipped(name: str) -> None:
+    assert (Path(pyengine.get_include()) / name).read_text() == (make.CSRC / name).read_text()
+
+
+@pytest.mark.parametrize("name", make.HEADERS)
+def test_each_header_gives_the_whole_interface(name: str) -> None:
+    compiler = [*make.find_compiler(), "-xc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{make.CSRC}"]
+    program = f'#include "{name}"\nvoid *calls[] = {{(void *)pe_gemm, (void *)pe_conv}};\n'
+    subprocess.run([*compiler, "-"], input=program, text=True, check=True)
 
 
 def test_cython_declarations_and_type_marker_are_shipped() -> None:

@@ -81,7 +81,7 @@ def test_library_exports_public_names_alone(library: Path) -> None:
     require("nm", shutil.which("nm"), "install binutils")
     listing = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True)
     exported = {line.split()[-1] for line in listing.stdout.splitlines()}
-    header = (make.CSRC / "pyengine.h").read_text()
+    header = "".join((make.CSRC / header).read_text() for header in make.HEADERS)
     assert exported
     assert {name for name in exported if f"{name}(" not in header} == set()
 
@@ -90,8 +90,7 @@ def test_library_exports_public_names_alone(library: Path) -> None:
 def embedded(build: Build, library: Path) -> Path:
     target = build.directory / "embed"
     include = build.directory / "include"
-    include.mkdir()
-    shutil.copy(make.CSRC / "pyengine.h", include)
+    make.copy_headers(include)
     source = ROOT / "tests" / "c" / "embed.c"
     flags = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", *STRICT, f"-I{include}"]
     origin = f"-Wl,-rpath,{library.parent}"

@@ -3,6 +3,7 @@
 #ifndef PE_KERNELS_TABLE_H
 #define PE_KERNELS_TABLE_H
 
+#include "batch_norm.h"
 #include "cross_entropy.h"
 #include "convert.h"
 #include "depthwise.h"
@@ -11,6 +12,7 @@
 #include "int4.h"
 #include "norm.h"
 #include "optim.h"
+#include "pooling.h"
 #include "qgemm.h"
 #include "random.h"
 #include "reduce.h"
@@ -33,6 +35,8 @@ struct pe_kernels {
     struct pe_optim_kernels optim;
     struct pe_depthwise_kernels depthwise;
     struct pe_winograd_kernels winograd;
+    struct pe_pooling_kernels pooling;
+    struct pe_batch_norm_kernels batch_norm;
 };
 
 #endif

@@ -275,6 +275,45 @@ cdef extern from "pyengine.h" nogil:
         float label_smoothing, scale
     pe_status pe_cross_entropy_backward(pe_context *, const pe_cross_entropy_backward_args *, pe_error *)
 
+    ctypedef struct pe_pool_args:
+        const pe_tensor *x
+        const pe_tensor *y
+        const pe_tensor *place
+        int64_t kernel[3]
+        int64_t step[3]
+        int64_t spacing[3]
+        int64_t before[3]
+        int include_padding
+        double divisor
+    pe_status pe_max_pool(pe_context *, const pe_pool_args *, pe_error *)
+    pe_status pe_avg_pool(pe_context *, const pe_pool_args *, pe_error *)
+    pe_status pe_max_pool_input(pe_context *, const pe_pool_args *, pe_error *)
+    pe_status pe_avg_pool_input(pe_context *, const pe_pool_args *, pe_error *)
+    ctypedef struct pe_batch_norm_args:
+        const pe_tensor *x
+        const pe_tensor *y
+        const pe_tensor *weight
+        const pe_tensor *bias
+        const pe_tensor *mean
+        const pe_tensor *rstd
+        const pe_tensor *running_mean
+        const pe_tensor *running_var
+        float eps
+        float momentum
+        int training
+    pe_status pe_batch_norm(pe_context *, const pe_batch_norm_args *, pe_error *)
+    ctypedef struct pe_batch_norm_backward_args:
+        const pe_tensor *x
+        const pe_tensor *g
+        const pe_tensor *weight
+        const pe_tensor *mean
+        const pe_tensor *rstd
+        const pe_tensor *dx
+        const pe_tensor *dweight
+        const pe_tensor *dbias
+        int training
+    pe_status pe_batch_norm_backward(pe_context *, const pe_batch_norm_backward_args *, pe_error *)
+
     ctypedef struct pe_rows_by_number_args:
         const pe_tensor *matrix
         const pe_tensor *index

@@ -13,11 +13,12 @@ cdef bint wants_channels_last(const pe_tensor *like, int64_t channels, const pe_
     return (channels >= FEW_CHANNELS and not depthwise) or is_channels_last(like)
 
 
-cdef Tensor new_image(pe_tensor *layout, bint channels_last, str what):
-    """A new float32 tensor of layout's shape in one of the two formats."""
+cdef Tensor new_image(const pe_tensor *like, bint channels_last, str what):
+    """A new float32 tensor of like's shape in one of the two formats."""
+    cdef pe_tensor layout = like[0]
     layout.dtype = PE_FLOAT32
-    lay_out(layout, channels_last, what)
-    return new_tensor(layout)
+    lay_out(&layout, channels_last, what)
+    return new_tensor(&layout)
 
 
 cdef int read_conv(pe_conv_args *args, steps, spacings, befores, int64_t groups, str what) except -1:

@@ -43,17 +43,17 @@ def batch_norm(
     """
     what = "batch_norm"
     _check(what, input, running_mean, running_var, weight, bias, momentum)
-    if not training:
-        if running_mean is None or running_var is None:
-            raise RuntimeError(f"{what}: when not training, running_mean and running_var are needed")
-        return _by_running(input, running_mean, running_var, weight, bias, eps)
+    if not training and (running_mean is None or running_var is None):
+        raise RuntimeError(f"{what}: when not training, running_mean and running_var are needed")
     if input.ndim < 2:
+        if not training:
+            return input + 0.0  # no channels, which the checks have made sure of: running_mean is empty
         raise RuntimeError(f"{what}: input of shape {input.shape} must have two axes or more")
-    if _values(input) == 1:
+    if training and _values(input) == 1:
         raise ValueError(f"{what}: input of shape {input.shape} holds one value a channel; more are needed in training")
     if not input.numel():
         return _affine(input, weight, bias)
-    return _by_batch(input, running_mean, running_var, weight, bias, momentum, eps)
+    return _normalize(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 def _values(x: Tensor) -> int:
@@ -61,31 +61,18 @@ def _values(x: Tensor) -> int:
     return x.shape[0] * _product(x.shape[2:])
 
 
-def _by_running(input, running_mean, running_var, weight, bias, eps) -> Tensor:
-    if input.ndim < 2:
-        return input + 0.0  # no channels, which the checks have made sure of: running_mean is empty
-    scale = (running_var + eps).rsqrt()
-    return _affine(_affine(input, None, -running_mean), scale if weight is None else scale * weight, bias)
+def _dense(x: Tensor | None) -> Tensor | None:
+    return x if x is None or x.is_contiguous() else x.contiguous()
 
 
-def _by_batch(input, running_mean, running_var, weight, bias, momentum, eps) -> Tensor:
-    count = _values(input)
-    recording = _core.set_grad_mode(False)
-    try:
-        d, mean, var = _centred(_images(input), count)
-        rstd = (var + eps).rsqrt()
-        _update(running_mean, _core.reshape(mean, (-1,)), momentum)
-        _update(running_var, _core.reshape(var, (-1,)) * (count / (count - 1)), momentum)
-        out = _affine(d, _scale(rstd, weight), bias)
-    finally:
-        _core.set_grad_mode(recording)
+def _normalize(input, running_mean, running_var, weight, bias, training, momentum, eps) -> Tensor:
+    kept = _dense(running_mean), _dense(running_var)
+    out, mean, rstd = _core.batch_norm(input, _dense(weight), _dense(bias), *kept, training, momentum, eps)
+    for running, new in zip((running_mean, running_var), kept, strict=True):
+        if training and new is not running:
+            running.copy_(new)
     saved = (input, weight, mean, rstd)
-    return _core.record(_flat(out, input.shape), "batch_norm", (input, weight, bias), saved, eps)
-
-
-def _scale(rstd: Tensor, weight: Tensor | None) -> Tensor:
-    """What a centred (N, C, L) is multiplied by, as (1, C, 1)."""
-    return rstd if weight is None else rstd * _core.reshape(weight, rstd.shape)
+    return _core.record(out, "batch_norm", (input, weight, bias), saved, (training, eps))
 
 
 def _images(x: Tensor) -> Tensor:
@@ -98,31 +85,32 @@ def _per_channel(x: Tensor) -> Tensor:
     return x.sum(-1, keepdim=True).sum(0, keepdim=True)
 
 
-def _centred(x: Tensor, count: float) -> tuple[Tensor, Tensor, Tensor]:
-    """x less its mean, the mean and the variance of each channel."""
-    mean = _per_channel(x) / float(count)
-    d = x - mean
-    return d, mean, _per_channel(d.square()) / float(count)
-
-
 @rule("batch_norm")
 def _batch_norm(node, g):
-    """The same formula on and off the tape; on it, the statistics are functions of the input."""
-    input, weight, mean, rstd = node.saved
+    (input, weight, mean, rstd), (training, _) = node.saved, node.meta
+    wanted = node.needs(0), node.needs(1), node.needs(2)
+    if not _core.is_grad_enabled():
+        return _core.batch_norm_backward(input, g, _dense(weight), mean, rstd, training, *wanted)
+    return _to_be_differentiated(node, g, wanted)
+
+
+def _to_be_differentiated(node, g, wanted):
+    """The same in operations that are recorded; in training the statistics are functions of the input."""
+    (input, weight, mean, rstd), (training, eps) = node.saved, node.meta
     x, g, count = _images(input), _images(g), float(_values(input))
-    if _core.is_grad_enabled():
-        d, _, var = _centred(x, count)
-        rstd = (var + node.meta).rsqrt()
+    if training:
+        d = x - _per_channel(x) / count
+        rstd = (_per_channel(d.square()) / count + eps).rsqrt()
     else:
-        d = x - mean
+        rstd = _core.reshape(rstd, (1, -1, 1))
+        d = x - _core.reshape(mean, rstd.shape)
     h = d * rstd
     along, total = _per_channel(g * h), _per_channel(g)
-    dx = (g - total / count - h * (along / count)) * _scale(rstd, weight) if node.needs(0) else None
-    return (
-        dx if dx is None else _flat(dx, input.shape),
-        _core.reshape(along, (-1,)) if node.needs(1) else None,
-        _core.reshape(total, (-1,)) if node.needs(2) else None,
-    )
+    scale = rstd if weight is None else rstd * _core.reshape(weight, rstd.shape)
+    dx = None
+    if wanted[0]:
+        dx = _flat(((g - total / count - h * (along / count)) if training else g) * scale, input.shape)
+    return dx, _core.reshape(along, (-1,)) if wanted[1] else None, _core.reshape(total, (-1,)) if wanted[2] else None
 
 
 def instance_norm(

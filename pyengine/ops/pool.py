@@ -5,15 +5,14 @@ from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops.create import arange
+from pyengine.ops._method import rule
 from pyengine.ops.elementwise import abs as absolute
 from pyengine.ops.elementwise import pow as power
 from pyengine.ops.elementwise import relu, sign
-from pyengine.ops.reduction import amax, argmax
-from pyengine.ops.reduction import sum as total
-from pyengine.ops.rounding import where
+from pyengine.ops.gathering import gather
+from pyengine.ops.rounding import clamp, where
 from pyengine.ops.shape import reshape
-from pyengine.ops.strided_windows import padded, sizes_of, spatial, windows
+from pyengine.ops.strided_windows import sizes_of, spatial
 
 __all__ = [
     "avg_pool1d",
@@ -29,40 +28,45 @@ __all__ = [
 
 
 class Plan(NamedTuple):
-    """Where the windows of a pooling lie, for each axis."""
+    """Where the windows of a pooling lie, for each axis; kernel 0: `outputs` parts that overlap where they do not
+    divide the axis."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: tuple[int, ...]
     dilation: tuple[int, ...]
+    padding: tuple[int, ...]
     lengths: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    def view(self, x: Tensor, value: float, what: str) -> Tensor:
-        """The windows of x (..., O1 .. On, K1 .. Kn), `value` outside."""
-        pads = [(p, max(0, (o - 1) * s + d * (k - 1) + 1 - n - p)) for k, s, p, d, n, o in zip(*self, strict=True)]
-        return windows(padded(x, pads, value), self.kernel, self.stride, self.dilation, what)
+    @property
+    def windows(self) -> tuple:
+        """What the kernels ask for beside sizes."""
+        return self[:4]
 
-    def places(self):
-        """Per axis the place in the input of each element of each window, to broadcast to (O1 .. On, K1 .. Kn); those
-        outside moved inside."""
-        import numpy
+    def counts(self, include_pad: bool) -> Tensor | float:
+        """How many elements each window counts: a number, or a tensor (O1 .. On) where windows differ."""
+        product: Tensor | None = None
+        uniform = 1
+        for i in range(len(self.kernel)):
+            counts = self._counts_along(i, include_pad)
+            if len(set(counts)) == 1:
+                uniform *= counts[0]
+                continue
+            shape = [1] * len(self.outputs)
+            shape[i] = self.outputs[i]
+            axis = reshape(_core.tensor([float(count) for count in counts]), shape)
+            product = axis if product is None else product * axis
+        return float(uniform) if product is None else product * float(uniform)
 
-        return broadcastable(
-            numpy.clip(numpy.arange(o)[:, None] * s - p + numpy.arange(k) * d, 0, n - 1)
-            for k, s, p, d, n, o in zip(*self, strict=True)
-        )
-
-
-def broadcastable(tables) -> list:
-    """Arrays (..., O, K), one an axis, in shapes that broadcast to (..., O1 .. On, K1 .. Kn)."""
-    tables = list(tables)
-    n, shaped = len(tables), []
-    for i, table in enumerate(tables):
-        sizes = [1] * (2 * n)
-        sizes[i], sizes[n + i] = table.shape[-2:]
-        shaped.append(table.reshape(*table.shape[:-2], *sizes))
-    return shaped
+    def _counts_along(self, i: int, include_pad: bool) -> list[int]:
+        kernel, stride, _, padding, length, outputs = (numbers[i] for numbers in self)
+        if not kernel:
+            return [-((o + 1) * length // -outputs) - o * length // outputs for o in range(outputs)]
+        counts = []
+        for start in range(-padding, outputs * stride - padding, stride):
+            end = min(start + kernel, length + padding)
+            counts.append(end - start if include_pad else min(end, length) - max(start, 0))
+        return counts
 
 
 def plan(what: str, n: int, x: Tensor, kernel, stride, padding, dilation=1, ceil_mode: bool = False) -> Plan:
@@ -84,39 +88,55 @@ def plan(what: str, n: int, x: Tensor, kernel, stride, padding, dilation=1, ceil
         outputs.append(count)
     if x.shape[x.ndim - n - 1] == 0:
         raise RuntimeError(f"{what}: input of shape {x.shape} has no channels")
-    return Plan(kernel, stride, padding, dilation, x.shape[x.ndim - n :], tuple(outputs))
+    return Plan(kernel, stride, dilation, padding, x.shape[x.ndim - n :], tuple(outputs))
+
+
+def batched(x: Tensor, n: int) -> Tensor:
+    """x (channels, n axes) or (batch, channels, n axes) as the latter."""
+    return x if x.ndim == n + 2 else reshape(x, (1, *x.shape))
+
+
+def unbatched(y: Tensor, x: Tensor) -> Tensor:
+    """y as x is: with a batch or without."""
+    return y if y.ndim == x.ndim else reshape(y, y.shape[1:])
 
 
 # ---- maxima ----------------------------------------------------------------------
 
 
-def chosen(columns: Tensor) -> tuple[Tensor, Tensor]:
-    """The first maximum of the last axis, and its place there (float32). The gradient goes to it alone."""
-    place = argmax(columns.detach(), -1, keepdim=True).float()
-    taken = place == arange(columns.shape[-1]).float()
-    return total(where(taken, columns, 0.0), -1), reshape(place, columns.shape[:-1])
+def maxima(x: Tensor, at: Plan, return_indices: bool) -> tuple[Tensor, Tensor | None]:
+    """The maxima of windows of x (N, C, lengths), and where they are (int64, in the flattened axes) if asked for."""
+    recorded = _core.is_grad_enabled() and x.requires_grad
+    out, place = _core.max_pool(x, at.windows, at.outputs, recorded or return_indices)
+    if recorded:
+        out = _core.record(out, "max_pool", (x,), (place,), (at, _core.has_channels_last(x)))
+    return out, place.long() if return_indices else None
 
 
-def flat_places(place: Tensor, places, lengths) -> Tensor:
-    """Indices (int64) into the flattened input axes. `place` counts in the window; places are as broadcastable's."""
-    import numpy
+@rule("max_pool")
+def _max_pool_rule(node, g):
+    return _at_places(g, node.saved[0], *node.meta)
 
-    n, flat = len(lengths), numpy.zeros((), numpy.int64)
-    for axis, length in zip(places, lengths, strict=True):
-        flat = flat * length + axis
-    k = place.numpy().astype(numpy.int64)[..., None]
-    table = flat.reshape(*flat.shape[:-n], prod(flat.shape[-n:]))
-    table = numpy.broadcast_to(table, (*k.shape[:-1], table.shape[-1]))
-    return _core.from_numpy(numpy.take_along_axis(table, k, -1)[..., 0].astype(numpy.int64))
+
+def _at_places(g: Tensor, place: Tensor, at: Plan, channels_last: bool) -> Tensor:
+    """(N, C, lengths): each element of g added at its place."""
+    out = _core.max_pool_input(g, place, at.windows, at.lengths, channels_last)
+    return _core.record(out, "max_pool_input", (g,), (place,), at)
+
+
+@rule("max_pool_input")
+def _max_pool_input_rule(node, g):
+    place = node.saved[0].long()
+    images, shape = g.shape[:2], place.shape
+    place = reshape(place, (*images, prod(shape[2:])))
+    taken = gather(reshape(g, (*images, prod(g.shape[2:]))), 2, clamp(place, 0))
+    return reshape(where(place < 0, 0.0, taken), shape)  # -1: a window of padding alone
 
 
 def _max_pool(what, n, x, kernel, stride, padding, dilation, ceil_mode, return_indices):
-    where_ = plan(what, n, x, kernel, stride, padding, dilation, ceil_mode)
-    seen = where_.view(x, float("-inf"), what)
-    if not return_indices and not (_core.is_grad_enabled() and x.requires_grad):
-        return amax(seen, tuple(range(-n, 0)))
-    values, place = chosen(reshape(seen, (*seen.shape[:-n], prod(where_.kernel))))
-    return (values, flat_places(place, where_.places(), where_.lengths)) if return_indices else values
+    at = plan(what, n, x, kernel, stride, padding, dilation, ceil_mode)
+    out, place = maxima(batched(x, n), at, return_indices)
+    return unbatched(out, x) if place is None else (unbatched(out, x), unbatched(place, x))
 
 
 def max_pool1d(
@@ -168,32 +188,39 @@ def max_pool3d(
 # ---- means -----------------------------------------------------------------------
 
 
-def _counts(where_: Plan, include_pad: bool):
-    """How many elements each window counts: a number, or a tensor (O1 .. On) where windows differ."""
-    product: Tensor | None = None
-    uniform = 1
-    for i, (k, s, p, _, length, outputs) in enumerate(zip(*where_, strict=True)):
-        counts = []
-        for o in range(outputs):
-            start = o * s - p
-            end = min(start + k, length + p)
-            counts.append(end - start if include_pad else min(end, length) - max(start, 0))
-        if len(set(counts)) == 1:
-            uniform *= counts[0]
-            continue
-        shape = [1] * len(where_.outputs)
-        shape[i] = outputs
-        axis = reshape(_core.tensor([float(count) for count in counts]), shape)
-        product = axis if product is None else product * axis
-    return float(uniform) if product is None else product * float(uniform)
+def means(x: Tensor, at: Plan, include_pad: bool = True, divisor: float | None = None) -> Tensor:
+    """The sums of windows of x (N, C, lengths), divided by divisor or by the elements that they count."""
+    out = _core.avg_pool(x, at.windows, at.outputs, include_pad, 0.0 if divisor is None else divisor)
+    return _core.record(out, "avg_pool", (x,), (), (at, include_pad, divisor, _core.has_channels_last(x)))
+
+
+@rule("avg_pool")
+def _avg_pool_rule(node, g):
+    at, include_pad, divisor, channels_last = node.meta
+    counts = at.counts(include_pad) if divisor is None else divisor
+    if isinstance(counts, Tensor):
+        return _spread(g / counts, at, 1.0, channels_last)
+    return _spread(g, at, counts, channels_last)
+
+
+def _spread(g: Tensor, at: Plan, divisor: float, channels_last: bool) -> Tensor:
+    """(N, C, lengths): each element of g added over its window, the sums divided by divisor."""
+    out = _core.avg_pool_input(g, at.windows, at.lengths, divisor, channels_last)
+    return _core.record(out, "avg_pool_input", (g,), (), (at, divisor))
+
+
+@rule("avg_pool_input")
+def _avg_pool_input_rule(node, g):
+    at, divisor = node.meta
+    return means(g, at, divisor=divisor)
 
 
 def _avg_pool(what, n, x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override) -> Tensor:
     if divisor_override == 0:
         raise RuntimeError(f"{what}: divisor_override must not be 0")
-    where_ = plan(what, n, x, kernel, stride, padding, 1, ceil_mode)
-    sums = total(where_.view(x, 0.0, what), tuple(range(-n, 0)))
-    return sums / (_counts(where_, count_include_pad) if divisor_override is None else float(divisor_override))
+    at = plan(what, n, x, kernel, stride, padding, 1, ceil_mode)
+    divisor = None if divisor_override is None else float(divisor_override)
+    return unbatched(means(batched(x, n), at, count_include_pad, divisor), x)
 
 
 def avg_pool1d(

@@ -1,14 +1,12 @@
 """Pooling into a given number of outputs, in random windows, and back to where maxima came from."""
 
-from math import prod
-
 from pyengine import _core
 from pyengine._core import Tensor, from_numpy
 from pyengine.ops._method import rule, tensor_only
-from pyengine.ops.pool import broadcastable, chosen, flat_places, plan
+from pyengine.ops.pool import Plan, batched, maxima, means, unbatched
 from pyengine.ops.reduction import mean
-from pyengine.ops.shape import reshape, stack
-from pyengine.ops.strided_windows import sizes_of, spatial, windows
+from pyengine.ops.shape import reshape
+from pyengine.ops.strided_windows import sizes_of, spatial
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -36,25 +34,20 @@ def _outputs(what: str, n: int, x: Tensor, output_size) -> tuple[int, ...]:
     return sizes_of(tuple(filled), n, what, "output_size")
 
 
-def _borders(length: int, outputs: int) -> list[tuple[int, int]]:
-    """Start and end of each output's part of an axis; parts overlap where they do not divide it."""
-    return [(o * length // outputs, -((o + 1) * length // -outputs)) for o in range(outputs)]
+def _parts(what: str, n: int, x: Tensor, output_size) -> Plan:
+    """Windows side by side where they divide the axes, else parts that overlap."""
+    outputs, lengths = _outputs(what, n, x, output_size), x.shape[x.ndim - n :]
+    kernel = tuple(
+        length // count if count and length % count == 0 else 0 for length, count in zip(lengths, outputs, strict=True)
+    )
+    return Plan(kernel, tuple(max(k, 1) for k in kernel), (1,) * n, (0,) * n, lengths, outputs)
 
 
 def _adaptive_avg(what: str, n: int, x: Tensor, output_size) -> Tensor:
-    outputs = _outputs(what, n, x, output_size)
-    if 0 in outputs:
-        return reshape(x[(Ellipsis, *[slice(0, 0)] * n)], (*x.shape[: x.ndim - n], *outputs))
-    lead = x.ndim - n
-    for axis, count in enumerate(outputs, lead):
-        length = x.shape[axis]
-        if length % count == 0:
-            x = mean(reshape(x, (*x.shape[:axis], count, length // count, *x.shape[axis + 1 :])), axis + 1)
-            continue
-        before = (slice(None),) * axis
-        parts = [mean(x[(*before, slice(start, end))], axis) for start, end in _borders(length, count)]
-        x = stack(parts, axis)
-    return x
+    at = _parts(what, n, x, output_size)
+    if at.outputs == (1,) * n:  # all of it: one reduction, whose tree is kinder to long sums
+        return mean(x, tuple(range(-n, 0)), keepdim=True)
+    return unbatched(means(batched(x, n), at), x)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size) -> Tensor:
@@ -80,28 +73,8 @@ def adaptive_avg_pool3d(input: Tensor, output_size) -> Tensor:
 
 
 def _adaptive_max(what: str, n: int, x: Tensor, output_size, return_indices: bool):
-    import numpy
-
-    outputs = _outputs(what, n, x, output_size)
-    lengths = x.shape[x.ndim - n :]
-    if 0 in outputs:
-        empty = reshape(x[(Ellipsis, *[slice(0, 0)] * n)], (*x.shape[: x.ndim - n], *outputs))
-        return (empty, _core.empty(empty.shape, "int64")) if return_indices else empty
-    places = []
-    if all(length % count == 0 for length, count in zip(lengths, outputs, strict=True)):
-        kernel = tuple(length // count for length, count in zip(lengths, outputs, strict=True))
-        seen = windows(x, kernel, kernel, (1,) * n, what)
-        if return_indices:
-            places = plan(what, n, x, kernel, None, 0).places()
-    else:  # windows of many sizes: short ones repeat their last element, which is never the first maximum
-        tables = []
-        for length, count in zip(lengths, outputs, strict=True):
-            start, end = numpy.array(_borders(length, count)).T[:, :, None]
-            tables.append(numpy.minimum(start + numpy.arange((end - start).max()), end - 1))
-        places = broadcastable(tables)
-        seen = x[(Ellipsis, *places)]
-    values, place = chosen(reshape(seen, (*seen.shape[:-n], prod(seen.shape[-n:]))))
-    return (values, flat_places(place, places, lengths)) if return_indices else values
+    out, place = maxima(batched(x, n), _parts(what, n, x, output_size), return_indices)
+    return unbatched(out, x) if place is None else (unbatched(out, x), unbatched(place, x))
 
 
 def adaptive_max_pool1d(input: Tensor, output_size, return_indices: bool = False):

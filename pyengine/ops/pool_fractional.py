@@ -4,8 +4,11 @@ from math import prod
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops.pool import broadcastable, chosen, flat_places
+from pyengine.ops.create import arange
 from pyengine.ops.random import rand
+from pyengine.ops.reduction import argmax
+from pyengine.ops.reduction import sum as total
+from pyengine.ops.rounding import where
 from pyengine.ops.shape import reshape
 from pyengine.ops.strided_windows import sizes_of, spatial
 
@@ -37,6 +40,37 @@ def fractional_max_pool3d(
     return _fractional(
         "fractional_max_pool3d", 3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples
     )
+
+
+def _broadcastable(tables) -> list:
+    """Arrays (..., O, K), one an axis, in shapes that broadcast to (..., O1 .. On, K1 .. Kn)."""
+    tables = list(tables)
+    n, shaped = len(tables), []
+    for i, table in enumerate(tables):
+        sizes = [1] * (2 * n)
+        sizes[i], sizes[n + i] = table.shape[-2:]
+        shaped.append(table.reshape(*table.shape[:-2], *sizes))
+    return shaped
+
+
+def _chosen(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """The first maximum of the last axis, and its place there (float32). The gradient goes to it alone."""
+    place = argmax(columns.detach(), -1, keepdim=True).float()
+    taken = place == arange(columns.shape[-1]).float()
+    return total(where(taken, columns, 0.0), -1), reshape(place, columns.shape[:-1])
+
+
+def _flat_places(place: Tensor, places, lengths) -> Tensor:
+    """Indices (int64) into the flattened input axes. `place` counts in the window; places are as broadcastable's."""
+    import numpy
+
+    n, flat = len(lengths), numpy.zeros((), numpy.int64)
+    for axis, length in zip(places, lengths, strict=True):
+        flat = flat * length + axis
+    k = place.numpy().astype(numpy.int64)[..., None]
+    table = flat.reshape(*flat.shape[:-n], prod(flat.shape[-n:]))
+    table = numpy.broadcast_to(table, (*k.shape[:-1], table.shape[-1]))
+    return _core.from_numpy(numpy.take_along_axis(table, k, -1)[..., 0].astype(numpy.int64))
 
 
 def _starts(samples, length: int, kernel: int, outputs: int):
@@ -75,11 +109,11 @@ def _fractional(what, n, x, kernel, output_size, output_ratio, return_indices, s
         _starts(drawn[..., i], length, k, o)[..., None] + numpy.arange(k)
         for i, length, k, o in zip(order, lengths, kernel, outputs, strict=True)
     ]
-    places = broadcastable(tables)
+    places = _broadcastable(tables)
     channels = numpy.ogrid[: x.shape[0], : x.shape[1]]
     seen = x[tuple(axis.reshape(*axis.shape, *[1] * (2 * n)) for axis in channels) + tuple(places)]
-    values, place = chosen(reshape(seen, (*seen.shape[:-n], prod(kernel))))
-    indices = flat_places(place, places, lengths) if return_indices else None
+    values, place = _chosen(reshape(seen, (*seen.shape[:-n], prod(kernel))))
+    indices = _flat_places(place, places, lengths) if return_indices else None
     if not batched:
         values = reshape(values, values.shape[1:])
         indices = None if indices is None else _core.reshape(indices, indices.shape[1:])

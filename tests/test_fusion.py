@@ -8,6 +8,7 @@ from weakref import ref
 import numpy as np
 import pytest
 from test_conv_pool import convolved
+from test_own_kernels import no_numpy_arithmetic  # noqa: F401 (a fixture)
 
 import pyengine as pe
 import pyengine.nn.functional as F
@@ -377,3 +378,11 @@ def test_networks_are_fused(name):
     assert sum(m in conv_norm._kept for m in net.modules()) == followed > 0
     np.testing.assert_array_equal(fused, again)
     assert np.abs(fused - unfused).max() <= 1e-4 * max(np.abs(unfused).max(), 1.0)
+
+
+@pytest.mark.parametrize("name", ("resnet18", "mobilenet_v3"))
+def test_folding_runs_on_own_kernels(no_numpy_arithmetic, name):  # noqa: F811
+    make, shape = NETWORKS[name]
+    net = make().eval()
+    with pe.no_grad():
+        net(pe.rand(*shape))

@@ -58,8 +58,8 @@ def _parser():
     predict.add_argument("--count", type=_positive(int), default=8, help="show the first ones (%(default)s)")
     predict.set_defaults(run=_predict)
 
-    bench = commands.add_parser("bench", help="how fast it is here: kernels, models, startup, sweep")
-    bench.add_argument("suite", choices=["kernels", "models", "startup", "sweep"])
+    bench = commands.add_parser("bench", help="how fast it is here: products, layers, networks, startup, ...")
+    bench.add_argument("suite", choices=["kernels", "layers", "models", "ops", "optim", "startup", "sweep"])
     bench.add_argument("arguments", nargs=argparse.REMAINDER, metavar="OPTIONS",
                        help="the suite's own: pyengine bench SUITE --help")  # fmt: skip
     bench.set_defaults(run=_bench)

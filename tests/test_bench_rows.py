@@ -13,9 +13,11 @@ import reference
 from test_bench import CASE, outcome, run
 
 import pyengine as pe
+import pyengine.bench
 from pyengine.bench import cases, layers, operations, own, suite, worker
 from pyengine.bench.harness import Sample
 from pyengine.bench.rounds import Outcome, best_rates, disagreeing, doubt, shares
+from pyengine.cli import main as cli
 
 sys.path.append(str(Path(__file__).parent.parent))
 from bench import docs, machine, summary
@@ -184,6 +186,22 @@ def test_groups_have_a_row_each_and_suites_a_table():
     assert "`python -m bench layers --threads 2 --rounds 3 --write-docs`" in page
     assert page.index("## By group") < page.index("## Results: layers") < page.index("## Results: optim")
     assert "| a 2 0.01 | 1000.0 | 2000.0 | 8000.0 |" in page and "idle us" not in page
+
+
+@pytest.mark.parametrize("name", pyengine.bench.SUITES)
+def test_all_suites_are_offered_to_who_has_the_wheel_alone(name, capsys):
+    """And none has a row of a name that is not there."""
+    with pytest.raises(SystemExit) as end:
+        cli(["bench", name, "--help"])
+    assert end.value.code == 0 and name in capsys.readouterr().out
+    if name in suite.SUITES:
+        with pytest.raises(SystemExit, match="no case's name has 'nothing'"):
+            cli(["bench", name, "--only", "nothing"])
+
+
+def test_ops_of_the_wheel_alone(capsys):
+    assert cli(["bench", "ops", "--only", "tape", "--rounds", "1"]) == 0
+    assert re.search(r"^tape: 100 operations on 16 floats +\d", capsys.readouterr().out, re.M)
 
 
 def test_layers_in_small(tmp_path):

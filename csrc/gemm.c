@@ -2,6 +2,8 @@
  * bits of c depend on a, b and the bias alone: not on threads, blocks, strides or the batch. */
 #include "gemm_task.h"
 
+#include <math.h>
+
 #define SMALL_SCRATCH 4096 /* floats: products up to about 32^3 pack on the stack */
 
 struct batch_run {
@@ -63,6 +65,13 @@ static int run_shared(struct pe_gemm_run *r, const struct pe_gemm_batch *batch, 
     return !br.failed;
 }
 
+/* True when the activation is none or one that clamps from 0 on. */
+static int find_clamp(pe_context *ctx, pe_loop *activation, float *most) {
+    pe_loop *const *loops = ctx->kernels->elementwise.loop;
+    *most = activation == loops[PE_OP_relu6] ? 6 : INFINITY;
+    return !activation || activation == loops[PE_OP_relu] || activation == loops[PE_OP_relu6];
+}
+
 pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *g, const struct pe_gemm_batch *batch,
                             pe_error *err) {
     struct pe_gemm_run r = { .ctx = ctx, .g = *g, .kernels = &ctx->kernels->gemm,
@@ -70,6 +79,8 @@ pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *g, co
     if (g->m == 0 || g->n == 0 || batch->count == 0) return PE_OK;
     pe_gemm_make_plan(ctx->kernels, pe_get_num_threads(ctx), &r.g, &r.plan);
     r.finishes = g->bias || g->activation || g->scale || g->residual;
+    r.in_tile = !g->scale && !g->residual && (!g->bias || r.g.bias_j == 1) &&
+                find_clamp(ctx, g->activation, &r.most);
     int threads = pe_threads_for(ctx, r.plan.nanoseconds * (double)batch->count), done;
     if (r.plan.b == PE_GEMM_SHARED) {
         done = run_shared(&r, batch, threads);

@@ -94,13 +94,16 @@ static void run_tile(struct task *k, int64_t i, int64_t j, int64_t rows, int64_t
     float *c = g->c + i * g->c_i + j * g->c_j;
     t->from_c = k->p0 > 0 || g->accumulate;
     t->c_row = width;
+    t->bias = NULL, t->clamp = 0;
     if (r->plan.own_c) {
         t->c = own_panel(k, j) + (i - k->i0) * width;
         t->next_c = t->c;
         kernel(t);
         return;
     }
-    if (columns == width && !(last && r->finishes)) {
+    if (columns == width && (!(last && r->finishes) || (r->in_tile && abreast <= 0))) {
+        if (last && g->bias) t->bias = g->bias + j;
+        t->clamp = last && g->activation, t->most = r->most;
         t->c = c;
         t->c_row = g->c_i;
         t->next_c = i + rows < k->i1 ? c + rows * g->c_i : c;

@@ -11,6 +11,8 @@ struct pe_gemm_run {
     struct pe_gemm_problem g;
     struct pe_gemm_plan plan;
     int finishes;        /* something follows the chain */
+    int in_tile;         /* ... which is a bias and a clamp at most: the tile does it */
+    float most;          /* of the clamp */
 };
 
 /* Floats of memory that a task needs for itself. */

@@ -296,8 +296,8 @@ KEEP = {
     "bilinear": lambda x: F.interpolate(x, (7, 9), mode="bilinear"), "shuffle": lambda x: F.pixel_shuffle(x, 2),
     "unshuffle": lambda x: F.pixel_unshuffle(x, 2), "channels": lambda x: F.channel_shuffle(x, 4),
     "max pool": lambda x: F.max_pool2d(x, 2), "average pool": lambda x: F.avg_pool2d(x, 3, 1, 1),
-    "adaptive pool": lambda x: F.adaptive_avg_pool2d(x, (3, 2)), "softmax": lambda x: x.softmax(1), "clone": lambda x: x.clone(), "depthwise": lambda x: F.conv2d(
-        x, numbers(16, 1, 3, 3), padding=1, groups=16),
+    "adaptive pool": lambda x: F.adaptive_avg_pool2d(x, (3, 2)), "softmax": lambda x: x.softmax(1),
+    "clone": lambda x: x.clone(), "depthwise": lambda x: F.conv2d(x, numbers(16, 1, 3, 3), padding=1, groups=16),
 }  # fmt: skip
 
 

@@ -18,6 +18,9 @@
  * at c when from_c is set, else at +0. c overlaps neither a nor b. No tail: the caller cuts the rows,
  * and pads the columns of b and c.
  *
+ * Then, where they are set, the bias of its columns is added and what is not above 0 becomes 0, what is above `most`
+ * becomes that (clamp); NaN stays.
+ *
  * While it computes it asks for what the next tiles read: every PE_GEMM_AHEAD steps of k for ahead_lines
  * lines from ahead on, which then moves on by ahead_step; and for the next tile's c. */
 #define PE_GEMM_AHEAD 8
@@ -34,6 +37,9 @@ struct pe_gemm_tile {
     ptrdiff_t ahead_step;
     int ahead_lines;
     const float *next_c; /* with rows c_row apart; c itself when there is none */
+    const float *bias;   /* or NULL; not for `abreast` */
+    int clamp;
+    float most;
 };
 typedef void pe_gemm_tile_kernel(const struct pe_gemm_tile *);
 

@@ -168,6 +168,9 @@ static void test_epilogue(int64_t m, int64_t n, int64_t k, enum layout lb, enum 
     bias.t = (pe_tensor){ bias.t.data, PE_FLOAT32, 1, { n }, { 4 } };
     if (step == 2) bias.t = (pe_tensor){ wide.t.data, PE_FLOAT32, 1, { n }, { 8 } };
     if (step == -1) bias.t.data = (float *)bias.t.data + n - 1, bias.t.strides[0] = -4;
+    static const float special[] = { NAN, INFINITY, -INFINITY, -0.0f };
+    for (int64_t j = 0; j < n; j++)
+        if (draw(9) == 0) *(float *)((char *)bias.t.data + j * bias.t.strides[0]) = special[draw(4)];
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++)
             *at(&expected.t, i, j) =
@@ -185,11 +188,11 @@ static void test_epilogue(int64_t m, int64_t n, int64_t k, enum layout lb, enum 
 }
 
 static void test_epilogues(void) {
-    static const char *names[] = { NULL, "relu", "tanh", "gelu", "sigmoid" };
+    static const char *names[] = { NULL, "relu", "relu6", "tanh", "gelu", "sigmoid" };
     static const int64_t sizes[][3] = { { 64, 96, 40 }, { 7, 13, 5 }, { 1, 300, 33 }, { 3, 200, 300 },
                                         { 150, 1, 40 }, { 100, 200, 1100 }, { 33, 31, 0 } };
     for (int s = 0; s < 7; s++)
-        for (int x = 0; x < 5; x++)
+        for (int x = 0; x < 6; x++)
             for (int layout = 0; layout < 3; layout++)
                 test_epilogue(sizes[s][0], sizes[s][1], sizes[s][2], (enum layout)(layout % 2),
                               layout == 2 ? COLUMNS : ROWS, names[x], x % 3 == 2 ? -1 : x % 3 + 1);

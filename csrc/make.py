@@ -31,12 +31,12 @@ HEADERS = ("pyengine.h", "pyengine_layers.h")  # the public ones
 # Other machines get `generic` alone. isa/avx512_bf16.c is not built until a kernel uses its instruction: it would be a
 # second avx512 of 0.45 MB.
 X86_LEVELS = {
-    "generic": ["-march=x86-64-v2"],
+    "generic": ["-march=x86-64-v2", "-Os"],  # for old machines and as a reference: it need not be large
     "avx2": ["-march=x86-64-v3"],
     "avx512": ["-march=x86-64-v4"],
     "avx512_vnni": ["-march=x86-64-v4", "-mavx512vnni"],
 }
-ARM_LEVELS: dict[str, list[str]] = {"generic": [], "neon": []}
+ARM_LEVELS: dict[str, list[str]] = {"generic": ["-Os"], "neon": []}
 LEVELS = {"x86_64": X86_LEVELS, "aarch64": ARM_LEVELS, "arm64": ARM_LEVELS}
 
 # -ffp-contract=off: an FMA is written, never inferred, so that the levels agree bit for bit.

@@ -73,7 +73,8 @@ def adaptive_avg_pool3d(input: Tensor, output_size) -> Tensor:
 
 
 def _adaptive_max(what: str, n: int, x: Tensor, output_size, return_indices: bool):
-    out, place = maxima(batched(x, n), _parts(what, n, x, output_size), return_indices)
+    at = _parts(what, n, x, output_size)
+    out, place = maxima(batched(x, n), at, return_indices)
     return unbatched(out, x) if place is None else (unbatched(out, x), unbatched(place, x))
 
 

@@ -158,6 +158,12 @@ def test_grad_function():
     assert g.tolist() == [8.0]
 
 
+@pytest.mark.parametrize("output", (None, 3, "y"))
+def test_only_tensors_have_gradients(output):
+    with pytest.raises(TypeError, match="grad: outputs must be Tensors"):
+        pe.autograd.grad([output], pe.ones(3, requires_grad=True))
+
+
 def test_shapes_of_given_gradients_are_checked():
     x = leaf(1.0, 2.0)
     with pytest.raises(RuntimeError, match="gradient must be given"):

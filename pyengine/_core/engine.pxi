@@ -209,7 +209,10 @@ cdef int deliver(object target, int output, Tensor g, Walk walk) except -1:
 cdef list start_gradients(list outputs, list gradients, str what):
     cdef Tensor out, g
     cdef list result = []
-    for out, given in zip(outputs, gradients):
+    for each, given in zip(outputs, gradients):
+        if not isinstance(each, Tensor):
+            raise TypeError(f"{what}: outputs must be Tensors, got {type(each).__name__}")
+        out = each
         if not out.requires_grad:
             raise RuntimeError(f"{what}: the tensor of shape {out.shape} does not require grad")
         if given is None:

@@ -61,6 +61,11 @@ class QPack:
 
 QUANT_KINDS: Any
 
+class ReadyConv:
+    def run(self, x: Any, conv: Any, norm: Any, activation: Any, residual: Any) -> Any: ...
+    runs: Any
+
+
 class RemovableHandle:
     hooks: Any
     id: Any

@@ -75,37 +75,45 @@ cdef Tensor set_residual(pe_conv_args *args, Tensor residual, Tensor out):
     return laid
 
 
+cdef Tensor convolve(pe_conv_args *args, const pe_tensor *result, Tensor x, Tensor w, Tensor bias, bint recorded,
+                     Tensor like, Tensor residual):
+    """conv() with steps, spacings, befores, groups and activation in args, and the result's shape."""
+    cdef pe_error err
+    cdef pe_status status
+    cdef Tensor out, flat = conv_bias(bias, "conv")
+    cdef PackedWeight packed = None
+    need_axes(x, result.ndim, "conv", "input")
+    need_axes(w, result.ndim, "conv", "weight")
+    out = new_image(result, wants_channels_last(&x.view if like is None else &like.view, w.view.shape[0], &w.view,
+                                                args.groups), "conv")
+    args.x, args.w, args.y, args.bias = &x.view, &w.view, &out.view, view_or_null(flat)
+    if residual is not None:
+        residual = set_residual(args, residual, out)
+    if recorded:
+        forget_pack(w)
+    else:
+        packed = find_conv_pack(w, args)
+        if packed is not None:
+            args.packed = packed.memory
+    with nogil:
+        status = pe_conv(context, args, &err)
+    check(status, &err)
+    return out
+
+
 def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups,
          bint recorded=True, Tensor like=None, int activation=-1, Tensor residual=None):
     """y (N, O, sizes) of x (N, C, space) and w (O, C / groups, kernel), plus bias. recorded: the tape will hold it; or
     the weight may be packed for the next time. like: what y's layout follows where it is free, in place of x.
     With activation (a row of one input) and residual y is act(sums + bias + residual), the sums starting at it."""
     cdef pe_conv_args args
-    cdef pe_error err
-    cdef pe_status status
-    cdef pe_tensor layout
-    cdef Tensor out, flat = conv_bias(bias, "conv")
-    cdef PackedWeight packed = None
-    cdef int axes = 2 + <int>len(sizes)
+    cdef pe_tensor result
     read_conv(&args, steps, spacings, befores, groups, "conv")
-    need_axes(x, axes, "conv", "input")
-    need_axes(w, axes, "conv", "weight")
-    result_shape(&layout, x.view.shape[0], w.view.shape[0], sizes)
-    out = new_image(&layout, wants_channels_last(&x.view if like is None else &like.view, w.view.shape[0],
-                                             &w.view, groups), "conv")
-    args.x, args.w, args.y, args.bias, args.activation = &x.view, &w.view, &out.view, view_or_null(flat), activation
-    if residual is not None:
-        residual = set_residual(&args, residual, out)
-    if recorded:
-        forget_pack(w)
-    else:
-        packed = find_conv_pack(w, &args)
-        if packed is not None:
-            args.packed = packed.memory
-    with nogil:
-        status = pe_conv(context, &args, &err)
-    check(status, &err)
-    return out
+    args.activation = activation
+    need_axes(x, 2 + <int>len(sizes), "conv", "input")
+    need_axes(w, 2 + <int>len(sizes), "conv", "weight")
+    result_shape(&result, x.view.shape[0], w.view.shape[0], sizes)
+    return convolve(&args, &result, x, w, bias, recorded, like, residual)
 
 
 def conv_input(Tensor y, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups,

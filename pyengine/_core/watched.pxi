@@ -1,19 +1,28 @@
 # Tensors as they were: what is made of some (a folded weight) is right as long as nobody has written them.
 
+cdef enum:
+    WATCHED = 8  # at most
+
+
 @cython.final
 cdef class Watched:
     """Some tensors (or None) at this moment. They are not kept alive."""
-    cdef list references, versions
+    cdef tuple references
+    cdef uint64_t versions[WATCHED]
+    cdef uint64_t unseen[WATCHED]
 
     def __init__(self, tuple tensors):
         cdef Storage s
-        self.references, self.versions = [], []
-        for t in tensors:
-            s = (<Tensor?>t).storage if t is not None else None
-            self.references.append(_weak_reference(t) if t is not None else None)
-            self.versions.append((s.version, s.unseen_writes) if s is not None else None)
+        cdef Py_ssize_t i
+        if len(tensors) > WATCHED:
+            raise ValueError(f"Watched: at most {WATCHED} tensors, got {len(tensors)}")
+        self.references = tuple([_weak_reference(t) if t is not None else None for t in tensors])
+        for i in range(len(tensors)):
+            if tensors[i] is not None:
+                s = (<Tensor?>tensors[i]).storage
+                self.versions[i], self.unseen[i] = s.version, s.unseen_writes
 
-    def still(self, tuple tensors):
+    cpdef bint still(self, tuple tensors) except -1:
         """True when these are the same tensors with the same values. A tensor that arrays of NumPy's share and could
         write unseen is never the same."""
         cdef Storage s
@@ -26,6 +35,6 @@ cdef class Watched:
                 continue
             s = (<Tensor?>t).storage
             if reference() is not t or s.owner is not None or s.exports \
-                    or self.versions[i] != (s.version, s.unseen_writes):
+                    or self.versions[i] != s.version or self.unseen[i] != s.unseen_writes:
                 return False
         return True

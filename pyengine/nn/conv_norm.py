@@ -24,6 +24,8 @@ _ROWS = {
 }  # fmt: skip
 
 _kept: WeakKeyDictionary = WeakKeyDictionary()  # convolution -> _Folded
+_ready: WeakKeyDictionary = WeakKeyDictionary()  # convolution -> _core.ReadyConv: the next call's short way
+_NUMBERS = ("stride", "padding", "dilation", "groups")  # in the order of ops.conv.known_windows
 
 
 class _Folded:
@@ -47,6 +49,7 @@ class _Folded:
 def forget_folded():
     """Gives the memory of everything folded back; pe.trim() calls it."""
     _kept.clear()
+    _ready.clear()
 
 
 def _plain(module, forward):
@@ -87,6 +90,7 @@ def _weights(conv, norm, x):
     if norm.training or mean is None or var is None or not _plain(norm, _BatchNorm.forward) or _recorded(x, *tensors):
         if _kept and norm.training:
             _kept.pop(conv, None)  # training takes its memory back
+            _ready.pop(conv, None)
         return None
     return _known(conv, norm, tensors) if x.ndim in norm.ranks else None
 
@@ -108,12 +112,24 @@ def conv_norm_act(x, conv, norm, activation=None, residual=None):
     With a norm the one convolution rounds otherwise than the two: by a few units in the last place of the sums'
     terms, as if weight and bias had been folded by hand (nn.utils.fusion). Without one the bits are the same.
     """
+    ready = _ready.get(conv) if _ready else None
+    if ready is not None:
+        y = ready.run(x, conv, norm, activation, residual)
+        if y is not None:
+            return y
+    return _found(x, conv, norm, activation, residual)
+
+
+def _found(x, conv, norm, activation, residual):
+    """conv_norm_act where everything is looked at anew; the next call's short way is prepared."""
     if isinstance(x, Tensor) and isinstance(conv, _Conv) and (norm is None or isinstance(norm, _BatchNorm)):
         weights = None if residual is not None and _recorded(residual) else _weights(conv, norm, x)
         if weights is not None:
             row = _row(activation) if activation is not None else None
             # an activation that the epilogue has not comes behind
             y = conv.convolved(x, *weights, (row, residual))
+            if activation is None or row is not None:
+                _prepare(conv, norm, activation, row, weights)
             return y if activation is None or row is not None else activation(y)
     y = conv(x)
     if norm is not None:
@@ -121,6 +137,26 @@ def conv_norm_act(x, conv, norm, activation=None, residual=None):
     if residual is not None:
         y = y + residual
     return y if activation is None else activation(y)
+
+
+def _prepare(conv, norm, activation, row, weights):
+    """Keeps what was decided, where ReadyConv's marks can tell how long it holds: numbers that cannot be changed in
+    place, and a class that leaves the way to the kernel as it is."""
+    from pyengine.ops.conv import known_windows
+
+    own, kind = conv.__dict__, type(conv)
+    as_it_is = kind.convolved is _Conv.convolved and kind._at is _Conv._at and not {"convolved", "_at"} & own.keys()
+    fixed = all(type(own.get(name)) in (int, str) or _is_fixed(own.get(name)) for name in _NUMBERS)
+    if not as_it_is or not fixed or own.get("padding_mode") != "zeros":
+        return
+    function = activation if type(activation) not in _ROWS else type(activation)
+    watched = None if norm is None else _kept[conv].watched
+    row = -1 if row is None else row
+    _ready[conv] = _core.ReadyConv(conv, norm, function, row, _NUMBERS, known_windows, watched, *weights)
+
+
+def _is_fixed(numbers):
+    return type(numbers) is tuple and all(type(number) is int for number in numbers)
 
 
 def run(modules, x, residual=None):

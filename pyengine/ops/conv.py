@@ -212,13 +212,15 @@ def finished(n, input, weight, bias, stride, padding, dilation, groups, activati
     """act(conv(input) + residual) of images in batches, off the tape, activation a row's number: for nn.conv_norm."""
     given = None if bias is None else bias.shape
     numbers = [tuple(v) if isinstance(v, list) else v for v in (stride, padding, dilation)]
-    at, places = _known(n, input.shape, weight.shape, given, *numbers, groups)
+    at, places = known_windows(n, input.shape, weight.shape, given, *numbers, groups)
     row = -1 if activation is None else activation
     return _core.conv(input, weight, bias, *at[:3], places, groups, False, None, row, residual)
 
 
 @lru_cache(maxsize=1024)
-def _known(n: int, input, weight, bias, stride, padding, dilation, groups: int) -> tuple[Windows, tuple[int, ...]]:
+def known_windows(
+    n: int, input, weight, bias, stride, padding, dilation, groups: int
+) -> tuple[Windows, tuple[int, ...]]:
     """What a layer's convolution looks at before it begins, once for each shape."""
     what = f"conv{n}d"
     _fits(what, n, input, weight, bias, groups, False)

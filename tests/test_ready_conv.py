@@ -186,3 +186,19 @@ def test_it_keeps_no_module_alive_and_training_ends_it():
     del conv, norm
     gc.collect()
     assert there[0]() is None and there[1]() is None
+
+
+def test_numbers_that_equal_integers_are_not_taken_for_them():
+    """What is remembered of (1, 1) must not answer for (1.0, 1.0), True or a list that changes."""
+    x, w = numbers(1, 2, 6, 6), numbers(3, 2, 3, 3)
+    steps = [1, 1]
+    for _ in range(2):
+        assert F.conv2d(x, w, None, (1, 1)).shape == F.conv2d(x, w, None, steps).shape == (1, 3, 4, 4)
+        assert F.max_pool2d(x, 2, 1).shape == F.max_pool2d(x, 2, steps).shape == (1, 2, 5, 5)
+        for wrong in ((1.0, 1.0), 1.0, True):
+            with pytest.raises(TypeError, match="must be integers"):
+                F.conv2d(x, w, None, wrong)
+            with pytest.raises(TypeError, match="must be integers"):
+                F.max_pool2d(x, 2, wrong)
+    steps[0] = 3
+    assert F.conv2d(x, w, None, steps).shape == (1, 3, 2, 4) and F.max_pool2d(x, 2, steps).shape == (1, 2, 2, 5)

@@ -143,20 +143,17 @@ def _prepare(conv, norm, activation, row, weights):
     """Keeps what was decided, where ReadyConv's marks can tell how long it holds: numbers that cannot be changed in
     place, and a class that leaves the way to the kernel as it is."""
     from pyengine.ops.conv import known_windows
+    from pyengine.ops.strided_windows import is_fixed
 
     own, kind = conv.__dict__, type(conv)
     as_it_is = kind.convolved is _Conv.convolved and kind._at is _Conv._at and not {"convolved", "_at"} & own.keys()
-    fixed = all(type(own.get(name)) in (int, str) or _is_fixed(own.get(name)) for name in _NUMBERS)
+    fixed = all(type(own.get(name)) is str or is_fixed(own.get(name)) for name in _NUMBERS)
     if not as_it_is or not fixed or own.get("padding_mode") != "zeros":
         return
     function = activation if type(activation) not in _ROWS else type(activation)
     watched = None if norm is None else _kept[conv].watched
     row = -1 if row is None else row
     _ready[conv] = _core.ReadyConv(conv, norm, function, row, _NUMBERS, known_windows, watched, *weights)
-
-
-def _is_fixed(numbers):
-    return type(numbers) is tuple and all(type(number) is int for number in numbers)
 
 
 def run(modules, x, residual=None):

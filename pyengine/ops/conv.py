@@ -11,7 +11,7 @@ from pyengine.ops._method import rule, tensor_only
 from pyengine.ops.create import contiguous
 from pyengine.ops.reduction import sum as total
 from pyengine.ops.shape import reshape, unsqueeze
-from pyengine.ops.strided_windows import sizes_of, spatial
+from pyengine.ops.strided_windows import is_fixed, sizes_of, spatial
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
@@ -96,13 +96,18 @@ def conv_transpose3d(
     return _transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _checked(what: str, n: int, input, weight, bias, groups, transposed: bool) -> None:
-    """RuntimeError (TypeError for what is no tensor) where input, weight and bias do not fit."""
+def _typed(what: str, n: int, input, weight, groups) -> None:
+    """TypeError for what is no tensor and RuntimeError for another number of axes."""
     spatial(input, n, what)
     if tensor_only(weight, what, "weight").ndim != n + 2:
         raise RuntimeError(f"{what}: weight must have {n + 2} axes, got shape {weight.shape}")
     if isinstance(groups, bool) or not hasattr(groups, "__index__"):
         raise TypeError(f"{what}: groups must be an integer, got {groups!r}")
+
+
+def _checked(what: str, n: int, input, weight, bias, groups, transposed: bool) -> None:
+    """_typed, and RuntimeError where input, weight and bias do not fit."""
+    _typed(what, n, input, weight, groups)
     given = None if bias is None else tensor_only(bias, what, "bias").shape
     _fits(what, n, input.shape, weight.shape, given, groups, transposed)
 
@@ -244,8 +249,12 @@ def _places(what: str, n: int, shape, kernel, stride, padding, dilation, groups)
 
 
 def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Tensor:
-    _checked(what, n, input, weight, bias, groups, False)
-    at, places = _places(what, n, input.shape, weight.shape[2:], stride, padding, dilation, groups)
+    _typed(what, n, input, weight, groups)
+    given = None if bias is None else tensor_only(bias, what, "bias").shape
+    numbers = stride, padding, dilation, groups
+    fixed = is_fixed(stride) and is_fixed(dilation) and (is_fixed(padding) or type(padding) is str) and is_fixed(groups)
+    find = known_windows if fixed else known_windows.__wrapped__  # as it is without the memory
+    at, places = find(n, input.shape, weight.shape, given, *numbers)
     if input.ndim == n + 2:
         return _output(input, weight, bias, at, places)
     return _only(_output(unsqueeze(input, 0), weight, bias, at, places))

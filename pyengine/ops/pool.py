@@ -1,5 +1,6 @@
 """Pooling over windows: maxima, means, norms. (Max pooling: Weng, Ahuja and Huang, 1992)"""
 
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from pyengine.ops.elementwise import relu, sign
 from pyengine.ops.gathering import gather
 from pyengine.ops.rounding import clamp, where
 from pyengine.ops.shape import reshape
-from pyengine.ops.strided_windows import sizes_of, spatial
+from pyengine.ops.strided_windows import is_fixed, sizes_of, spatial
 
 __all__ = [
     "avg_pool1d",
@@ -72,11 +73,19 @@ class Plan(NamedTuple):
 def plan(what: str, n: int, x: Tensor, kernel, stride, padding, dilation=1, ceil_mode: bool = False) -> Plan:
     """Sizes and places of the windows; RuntimeError, as torch's, where they do not fit."""
     spatial(x, n, what)
+    fixed = is_fixed(kernel) and (stride is None or is_fixed(stride)) and is_fixed(padding) and is_fixed(dilation)
+    find = _plan if fixed else _plan.__wrapped__  # as it is without the memory
+    return find(what, n, x.shape, kernel, stride, padding, dilation, bool(ceil_mode))
+
+
+@lru_cache(maxsize=1024)
+def _plan(what: str, n: int, shape, kernel, stride, padding, dilation, ceil_mode: bool) -> Plan:
+    """plan for a shape, once for each."""
     kernel = sizes_of(kernel, n, what, "kernel_size", 1)
     stride = kernel if stride is None or stride == () or stride == [] else sizes_of(stride, n, what, "stride", 1)
     padding, dilation = sizes_of(padding, n, what, "padding"), sizes_of(dilation, n, what, "dilation", 1)
     outputs = []
-    for k, s, p, d, length in zip(kernel, stride, padding, dilation, x.shape[x.ndim - n :], strict=True):
+    for k, s, p, d, length in zip(kernel, stride, padding, dilation, shape[len(shape) - n :], strict=True):
         if p > (d * (k - 1) + 1) // 2:
             raise RuntimeError(f"{what}: padding {p} must be at most half of the window ({k}, spaced {d})")
         room = length + 2 * p - d * (k - 1) - 1
@@ -84,11 +93,11 @@ def plan(what: str, n: int, x: Tensor, kernel, stride, padding, dilation=1, ceil
         if ceil_mode and (count - 1) * s >= length + p:  # the last window must start inside
             count -= 1
         if count < 1 or length < 1:
-            raise RuntimeError(f"{what}: windows of {kernel} leave no output of shape {x.shape}")
+            raise RuntimeError(f"{what}: windows of {kernel} leave no output of shape {shape}")
         outputs.append(count)
-    if x.shape[x.ndim - n - 1] == 0:
-        raise RuntimeError(f"{what}: input of shape {x.shape} has no channels")
-    return Plan(kernel, stride, dilation, padding, x.shape[x.ndim - n :], tuple(outputs))
+    if shape[len(shape) - n - 1] == 0:
+        raise RuntimeError(f"{what}: input of shape {shape} has no channels")
+    return Plan(kernel, stride, dilation, padding, shape[len(shape) - n :], tuple(outputs))
 
 
 def batched(x: Tensor, n: int) -> Tensor:

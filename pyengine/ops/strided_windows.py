@@ -22,6 +22,11 @@ def sizes_of(value, n: int, what: str, argument: str, least: int = 0) -> tuple[i
     return given * n if len(given) == 1 else given
 
 
+def is_fixed(value) -> bool:
+    """Integers that nobody can change in place, and that are equal to nothing of another kind: a key for lru_cache."""
+    return type(value) is int or (type(value) is tuple and all(type(size) is int for size in value))
+
+
 def spatial(x: Tensor, n: int, what: str, argument: str = "input") -> Tensor:
     """x, checked to be (channels, n axes) or (batch, channels, n axes)."""
     if tensor_only(x, what, argument).ndim not in (n + 1, n + 2):

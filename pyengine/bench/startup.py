@@ -36,9 +36,11 @@ print(json.dumps([took, resident() - before]))
 
 def fresh_imports(module: str, rounds: int) -> list[tuple[float, int]]:
     """Seconds and bytes that `import module` costs a process that has NumPy and all bytecode."""
-    command = [sys.executable, "-c", FRESH.replace("MODULE", module)]
+    # -P: this pyengine, and not the sources in the folder that the command was started in
+    command = [sys.executable, "-P", "-c", FRESH.replace("MODULE", module)]
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder, "PYTHONPATH": path}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         runs = [subprocess.run(command, env=environment, capture_output=True, check=True) for _ in range(rounds + 1)]
     return [tuple(json.loads(run.stdout)) for run in runs[1:]]  # the first one compiled

@@ -161,6 +161,7 @@ pe_status pe_depthwise_weight(pe_context *ctx, const struct pe_conv_problem *q, 
     struct job j = { .ctx = ctx, .q = q, .dw = dw, .channels = q->groups * q->out,
                      .taps = q->kernel[0] * q->kernel[1] * q->kernel[2] };
     if (j.channels == 0 || j.taps == 0) return PE_OK;
+    if (dw_weight_lines_suit(q)) return dw_weight_by_lines(ctx, q, dw, err);
     dw_axes(q, 0, j.axis);
     cut_blocks(&j);
     const size_t bytes = (size_t)(j.parts * j.channels * j.taps) * sizeof *j.sums;

@@ -1,5 +1,5 @@
-/* Depthwise convolution: one channel meets one channel, or a few meet as many, so that lanes are channels (`line`) or
- * places of a plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same
+/* Depthwise convolution: one channel meets one channel, or a few meet as many, so that lanes are channels (`line`,
+ * `sums`) or places of a plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same
  * bits in both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its
  * caller points at zeros. Results are written in overlapping vectors, so y overlaps none of what is read. */
 #ifndef PE_KERNELS_DEPTHWISE_H
@@ -30,6 +30,14 @@ struct pe_depthwise_plane {
     ptrdiff_t y_ahead;                /* and for what is written next, so far behind y */
 };
 
+struct pe_depthwise_sums {
+    const float *const *x;            /* rows of x, those of one place after another */
+    size_t x_step, x_spacing;         /* in that list: from a row of y to the next, from a row of taps to the next */
+    size_t rows, places, channels;    /* of y */
+    size_t tap_rows, taps;
+    ptrdiff_t x_place, x_tap, y_row, y_place, sums_tap;
+};
+
 struct pe_depthwise_kernels {
     /* y[i y_place + c] = bias[c] + sum over (r, k, p) of x[r][x_first + i x_place + k x_tap + p(c)] w[r][w_first +
      * k w_tap + p w_part + c], where p(c) is the channel number p < width of c's group */
@@ -38,6 +46,9 @@ struct pe_depthwise_kernels {
     void (*plane)(const struct pe_depthwise_plane *, const float *x, float *y);
     /* sums[t] += sum over i < n of g[i] x[offset[t] + i]; n is a multiple of 16, of which each is one lane */
     void (*dots)(const float *x, const float *g, size_t n, const ptrdiff_t *offset, size_t taps, double *sums);
+    /* sums[(r taps + k) sums_tap + c] += the chain over (i, j) of y[i y_row + j y_place + c] times
+     * x[i x_step + r x_spacing][j x_place + k x_tap + c]: lanes are channels */
+    void (*sums)(const struct pe_depthwise_sums *, const float *y, float *sums);
     /* even[i to_row + j] = from[i from_row + 2 j], odd the elements between: `columns` elements in all */
     void (*split)(float *even, float *odd, ptrdiff_t to_row, const float *from, ptrdiff_t from_row, size_t rows,
                   size_t columns);

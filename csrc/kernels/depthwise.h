@@ -1,7 +1,8 @@
 /* Depthwise convolution: one channel meets one channel, or a few meet as many, so that lanes are channels (`line`,
- * `sums`) or places of a plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused steps: the same
- * bits in both layouts, at every place of a block and at every vector length. No kernel looks outside an image: its
- * caller points at zeros. Results are written in overlapping vectors, so y overlaps none of what is read. */
+ * `sums`) or places of a plane (`plane`, `dots`). Every result is one chain over the taps in their order, in fused
+ * steps: the same bits in both layouts, at every place of a block and at every vector length. No kernel looks
+ * outside an image: its caller points at zeros. Results are written in overlapping vectors, so y overlaps none of
+ * what is read. */
 #ifndef PE_KERNELS_DEPTHWISE_H
 #define PE_KERNELS_DEPTHWISE_H
 

@@ -6,14 +6,9 @@
 static pe_status check_image(const char *name, const char *argument, const pe_tensor *t, const pe_tensor *x,
                              pe_error *err) {
     char text[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(t, name, argument, err);
+    pe_status status = pe_check_dtype(t, PE_FLOAT32, name, argument, err);
     if (status) return status;
-    if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be float32, is %s", name, argument,
-                       pe_dtype_name(t->dtype));
-    int same = t->ndim == x->ndim && t->ndim >= 2;
-    for (int i = 0; same && i < t->ndim; i++) same = t->shape[i] == x->shape[i];
-    if (!same)
+    if (t->ndim < 2 || !pe_same_shape(t, x))
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s of shape %s must have x's shape, of two axes or more", name,
                        argument, pe_shape_text(t, text));
     if (pe_numel(x) && !(pe_is_channels_last(x) && pe_is_channels_last(t)) &&
@@ -27,11 +22,8 @@ static pe_status check_channels(const char *name, const char *argument, const pe
                                 int needed, pe_error *err) {
     char text[PE_SHAPE_TEXT];
     if (!t && !needed) return PE_OK;
-    pe_status status = pe_check_tensor(t, name, argument, err);
+    pe_status status = pe_check_dtype(t, PE_FLOAT32, name, argument, err);
     if (status) return status;
-    if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be float32, is %s", name, argument,
-                       pe_dtype_name(t->dtype));
     if (t->ndim != 1 || t->shape[0] != x->shape[1] || !pe_is_contiguous(t))
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s of shape %s must hold one number a channel, dense", name,
                        argument, pe_shape_text(t, text));

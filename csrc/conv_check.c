@@ -6,12 +6,10 @@
 #define MOST_ELEMENTS (INT64_C(1) << 50)
 
 static pe_status check_operand(const char *name, const char *argument, const pe_tensor *t, int axes, pe_error *err) {
-    pe_status status = pe_check_tensor(t, name, argument, err);
+    pe_status status = pe_check_dtype(t, PE_FLOAT32, name, argument, err);
     if (status) return status;
     if (pe_numel(t) > MOST_ELEMENTS) /* strides of 0 make it possible */
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s has too many elements", name, argument);
-    if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be float32, is %s", name, argument, pe_dtype_name(t->dtype));
     if (t->ndim != axes)
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s must have %d axes, has %d", name, argument, axes, (int)t->ndim);
     return PE_OK;

@@ -9,11 +9,8 @@ static const double ELEMENT_NS = 0.8; /* one exponential with its sum, AVX2 */
 static pe_status check_vector(const char *name, const char *argument, const pe_tensor *t, int dtype,
                               const pe_tensor *logits, pe_error *err) {
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(t, name, argument, err);
+    pe_status status = pe_check_dtype(t, dtype, name, argument, err);
     if (status) return status;
-    if (t->dtype != dtype)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be %s, is %s", name, argument,
-                       pe_dtype_name(dtype), pe_dtype_name(t->dtype));
     if (t->ndim != 1 || t->shape[0] != logits->shape[0])
         return pe_fail(err, PE_ERR_SHAPE, 0,
                        "%s: %s has the shape %s, expected one entry per row of logits %s",
@@ -24,11 +21,8 @@ static pe_status check_vector(const char *name, const char *argument, const pe_t
 static pe_status check_matrix(const char *name, const char *argument, const pe_tensor *t,
                               const pe_tensor *logits, pe_error *err) {
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(t, name, argument, err);
+    pe_status status = pe_check_dtype(t, PE_FLOAT32, name, argument, err);
     if (status) return status;
-    if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be float32, is %s", name, argument,
-                       pe_dtype_name(t->dtype));
     if (t->ndim != 2)
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s must be (rows, classes), has the shape %s", name,
                        argument, pe_shape_text(t, a));

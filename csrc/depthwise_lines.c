@@ -17,7 +17,7 @@ struct job {
     const float *w;             /* every tap's channels, dense */
     int64_t rows, columns;      /* of a block of out */
     int64_t bands, blocks;      /* of them down and along the image */
-    int64_t width, ring, chunk; /* columns and rows of the ring, channels at a time */
+    struct dw_ring ring;        /* for each plane of taps; without memory: each thread has its own */
     int64_t left, right;        /* the middle of a row of out, which reads source itself; left == right: none */
     const float *zeros;         /* a row of source */
     int failed;
@@ -32,7 +32,8 @@ struct phase {
 struct walk {
     const struct job *job;
     const float **x, **w;      /* the rows that meet one row of out */
-    float *ring, *start;
+    struct dw_ring ring;
+    float *start;
     int64_t image, z, low, high; /* low .. high: columns of out, of all phases */
     int64_t c, channels;       /* of this time */
     int64_t first, apart;      /* the column of source where the rows of x start, and from column to column */
@@ -67,34 +68,19 @@ static int64_t span_of(const struct dw_axis *a) {
     return (a->step_out > 1 || a->step_in < a->step ? a->reach : (a->taps - 1) * a->spacing) + 1;
 }
 
-static float *slot(const struct walk *k, int64_t plane, int64_t row) {
-    const struct job *j = k->job;
-    const int64_t at = row - floored(row, j->ring) * j->ring;
-    return k->ring + (plane * j->ring + at) * j->width * j->chunk;
-}
-
-static void load_row(const struct walk *k, int64_t plane, int64_t u, int64_t v) {
-    const struct dw_task *t = k->job->task;
-    const struct dw_axis *a = t->axis;
-    float *to = slot(k, plane, v);
-    if (u < 0 || u >= a[0].source || v < 0 || v >= a[1].source) {
-        memset(to, 0, (size_t)(k->job->width * k->job->chunk) * sizeof *to);
-        return;
-    }
-    const int64_t first = max64(-k->first, 0), end = min64(a[2].source - k->first, k->job->width);
-    if (first < end)
-        t->ctx->kernels->gemm.copy(to + first * k->job->chunk, k->job->chunk,
-                                   t->source + k->image * t->source_n + u * a[0].s + v * a[1].s +
-                                       (k->first + first) * a[2].s + k->c,
-                                   a[2].s, 1, (size_t)(end - first), (size_t)k->channels);
-}
-
-/* Row v of plane u of source itself, or zeros. */
+/* Row v of plane u of source, NULL outside. */
 static const float *source_row(const struct walk *k, int64_t u, int64_t v) {
     const struct dw_task *t = k->job->task;
     const struct dw_axis *a = t->axis;
-    if (u < 0 || u >= a[0].source || v < 0 || v >= a[1].source) return k->job->zeros;
+    if (u < 0 || u >= a[0].source || v < 0 || v >= a[1].source) return NULL;
     return t->source + k->image * t->source_n + u * a[0].s + v * a[1].s;
+}
+
+static void load_row(const struct walk *k, int64_t plane, int64_t u, int64_t v) {
+    const struct dw_axis *a = &k->job->task->axis[2];
+    const float *row = source_row(k, u, v);
+    dw_ring_load(&k->ring, &k->job->task->ctx->kernels->gemm, dw_ring_row(&k->ring, plane, v), row ? row + k->c : NULL,
+                 a->s, k->first, a->source, k->ring.width, k->channels);
 }
 
 /* Row i of out: its rows of source, of which those from *next on are still to be loaded (next NULL: none is), and of
@@ -103,14 +89,15 @@ static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
     const struct dw_task *t = k->job->task;
     const struct dw_axis *a = t->axis;
     const struct phase p = phase_at(&a[0], t->backward, k->z), r = phase_at(&a[1], t->backward, i);
-    const int64_t v = least_of(&a[1], i), end = v + k->job->ring, from = next ? max64(*next, v) : end;
+    const int64_t v = least_of(&a[1], i), end = v + k->ring.height, from = next ? max64(*next, v) : end;
     int64_t rows = 0;
     for (int64_t x = 0; x < p.taps; x++) {
         const int64_t u = p.q * p.advance + p.origin + x * p.tap;
         for (int64_t y = from; y < end; y++) load_row(k, x, u, y);
         for (int64_t y = 0; y < r.taps; y++) {
             const int64_t at = r.q * r.advance + r.origin + y * r.tap;
-            k->x[rows] = next ? slot(k, x, at) : source_row(k, u, at);
+            k->x[rows] = next ? dw_ring_row(&k->ring, x, at) : source_row(k, u, at);
+            if (!k->x[rows]) k->x[rows] = k->job->zeros;
             k->w[rows++] = k->job->w + k->c +
                            ((p.first + x * p.period) * a[1].taps + r.first + y * r.period) * a[2].taps * t->width *
                                t->channels;
@@ -133,7 +120,7 @@ static void run_phase(struct walk *k, int64_t rows, int64_t number, float *out, 
         .x_place = p.advance * k->apart, .x_tap = p.tap * k->apart,
         .w_first = p.first * t->width * t->channels, .w_tap = p.period * t->width * t->channels,
         .width = (size_t)t->width, .w_part = t->channels,
-        .y_place = a->step_out * a->t, .start = start, .start_place = k->job->chunk,
+        .y_place = a->step_out * a->t, .start = start, .start_place = k->ring.chunk,
         .bias = t->bias ? t->bias + k->c : NULL,
     };
     t->ctx->kernels->depthwise.line(&line, out + (q * a->step_out + number + a->out_shift) * a->t, (size_t)places,
@@ -159,7 +146,7 @@ static void run_row(struct walk *k, int64_t i, int64_t *next) {
     const int64_t at = k->image * t->out_n + k->z * a[0].t + i * a[1].t + k->c, low = k->low * a[2].t;
     const int64_t meet = meet_rows(k, i, next);
     if (t->start)
-        t->ctx->kernels->gemm.copy(k->start, j->chunk, t->start + at + low, a[2].t, 1, (size_t)(k->high - k->low),
+        t->ctx->kernels->gemm.copy(k->start, j->ring.chunk, t->start + at + low, a[2].t, 1, (size_t)(k->high - k->low),
                                    (size_t)k->channels);
     for (int64_t p = 0; p < a[2].step_out; p++) run_phase(k, meet, p, t->out + at, t->start ? k->start : NULL);
     finish(k, t->out + at + low, t->residual ? t->residual + at + low : NULL);
@@ -170,11 +157,10 @@ static void run_block(struct walk *k, int64_t row, int64_t rows, int64_t low, in
     const struct job *j = k->job;
     const struct dw_task *t = j->task;
     k->low = low, k->high = high;
-    k->first = least_of(&t->axis[2], low), k->apart = j->chunk;
-    for (k->c = 0; k->c < t->channels; k->c += j->chunk) {
+    k->first = least_of(&t->axis[2], low), k->apart = j->ring.chunk;
+    for (k->c = 0; k->c < t->channels; k->c += j->ring.chunk) {
         int64_t next = INT64_MIN;
-        k->channels = min64(j->chunk, t->channels - k->c);
-        memset(k->ring, 0, (size_t)(max64(t->axis[0].taps, 1) * j->ring * j->width * j->chunk) * sizeof *k->ring);
+        k->channels = min64(j->ring.chunk, t->channels - k->c);
         for (int64_t i = row; i < row + rows; i++) run_row(k, i, &next);
     }
 }
@@ -191,17 +177,17 @@ static void body(int64_t begin, int64_t end, void *arg) {
     struct job *j = arg;
     const struct dw_task *t = j->task;
     const struct dw_axis *a = t->axis;
-    const int64_t taps = max64(a[0].taps * a[1].taps, 1), ring = max64(a[0].taps, 1) * j->ring * j->width * j->chunk;
+    const int64_t taps = max64(a[0].taps * a[1].taps, 1), ring = max64(a[0].taps, 1) * dw_ring_floats(&j->ring);
     const int64_t share = a[0].out * j->bands * j->blocks, lists = parts(2 * taps * (int64_t)sizeof(float *), 64) * 64;
-    const int64_t floats = ring + (t->start ? j->columns * j->chunk : 0);
+    const int64_t floats = ring + (t->start ? j->columns * j->ring.chunk : 0);
     char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)floats * sizeof(float));
     if (!memory) {
         __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         return;
     }
     struct walk k = { .job = j, .x = (const float **)memory, .w = (const float **)memory + taps,
-                      .ring = (float *)(memory + lists) };
-    k.start = k.ring + ring;
+                      .ring = j->ring };
+    k.ring.floats = (float *)(memory + lists), k.start = k.ring.floats + ring;
     for (int64_t x = begin; x < end; x++) {
         const int64_t row = x / j->blocks % j->bands * j->rows, rows = min64(j->rows, a[1].out - row);
         const int64_t low = x % j->blocks * j->columns;
@@ -273,10 +259,11 @@ static void cut_blocks(struct job *j) {
     const int middle = j->left < j->right;
     j->columns = middle ? max64(j->left, a[2].out - j->right) : min64(a[2].out, COLUMNS);
     j->blocks = middle ? 1 : parts(a[2].out, j->columns);
-    j->ring = span_of(&a[1]);
-    j->width = ((j->columns - 1) / a[2].step_out + (a[2].step_out > 1)) * a[2].step_in + span_of(&a[2]);
-    j->chunk = RING_FLOATS / (j->width * j->ring * max64(a[0].taps, 1)) / 16 * 16;
-    j->chunk = min64(max64(j->chunk, 16), t->channels);
+    struct dw_ring *ring = &j->ring;
+    ring->height = span_of(&a[1]);
+    ring->width = ((j->columns - 1) / a[2].step_out + (a[2].step_out > 1)) * a[2].step_in + span_of(&a[2]);
+    ring->chunk = RING_FLOATS / (ring->width * ring->height * max64(a[0].taps, 1)) / 16 * 16;
+    ring->chunk = min64(max64(ring->chunk, 16), t->channels);
     const int64_t alone = t->images * a[0].out * j->blocks; /* two or more blocks for each of many threads */
     j->rows = min64(min64(a[1].out, MOST_ROWS), max64(parts(a[1].out * alone, 16), 4));
     j->bands = parts(a[1].out, j->rows);

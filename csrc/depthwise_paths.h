@@ -64,6 +64,21 @@ void dw_box_load(pe_context *, const struct dw_axis axis[PE_CONV_AXES], const st
 #define PE_DW_COLUMNS 4096
 #define PE_DW_FLOATS 6144 /* of a box, where more than one row of places is in it */
 
+/* depthwise_ring.c: copies of `height` rows of a plane at a time, row v in the place of row v - height, each `width`
+ * places of `chunk` channels, with zeros outside the image. */
+struct dw_ring {
+    float *floats;
+    int64_t width, height, chunk;
+};
+static inline int64_t dw_ring_floats(const struct dw_ring *ring) { return ring->height * ring->width * ring->chunk; }
+static inline float *dw_ring_row(const struct dw_ring *ring, int64_t plane, int64_t v) {
+    const int64_t place = v - floored(v, ring->height) * ring->height;
+    return ring->floats + (plane * ring->height + place) * ring->width * ring->chunk;
+}
+/* `width` places from number `from` on of a row of `size` places, `apart` floats apart; row NULL: all are zeros. */
+void dw_ring_load(const struct dw_ring *ring, const struct pe_gemm_kernels *kernels, float *to, const float *row,
+                  int64_t apart, int64_t from, int64_t size, int64_t width, int64_t channels);
+
 /* depthwise_planes.c */
 pe_status dw_by_planes(struct dw_task *, pe_error *);
 /* depthwise_lines.c: with the channels last in source and out, and repeat == sum == 1 */

@@ -27,8 +27,9 @@ struct job {
     const struct pe_conv_problem *q; /* the images of this time */
     int64_t channels, taps;          /* taps of all axes */
     int64_t columns, rows, band;     /* of y: of a unit, at a time, of a unit */
-    int64_t reach, width, height;    /* of the ring: rows that a row of y meets, and what is in it at a time */
-    int64_t chunk, lot, lots;        /* channels */
+    int64_t reach;                   /* rows of x that a row of y meets */
+    struct dw_ring ring;             /* without memory: each thread has its own */
+    int64_t lot, lots;               /* channels */
     int64_t blocks, bands, units;    /* of an image */
     int64_t images, groups, parts;   /* images whose units are chained; groups of these in all images of this time */
     int64_t first;                   /* the number of their first group */
@@ -40,33 +41,20 @@ struct job {
 struct walk {
     const struct job *job;
     const float **x;
-    float *ring, *sums;
+    struct dw_ring ring;
+    float *sums;
     int64_t row, end, low, high, z; /* of y */
     int64_t c, channels;
 };
 
-static float *slot(const struct walk *k, int64_t v) {
-    const struct job *j = k->job;
-    return k->ring + (v - floored(v, j->height) * j->height) * j->width * j->chunk;
-}
-
 /* Row v of plane u of an image. */
 static void load_row(const struct walk *k, int64_t image, int64_t u, int64_t v) {
-    const struct job *j = k->job;
-    const struct pe_conv_problem *q = j->q;
-    const int64_t from = k->low * q->step[2] - q->before[2];
-    const int64_t width = (k->high - k->low - 1) * q->step[2] + (q->kernel[2] - 1) * q->spacing[2] + 1;
+    const struct pe_conv_problem *q = k->job->q;
     const int inside = u >= 0 && u < q->size[0] && v >= 0 && v < q->size[1];
-    const int64_t first = min64(max64(-from, 0), width);
-    const int64_t end = inside ? max64(min64(q->size[2] - from, width), first) : first;
-    float *to = slot(k, v);
-    memset(to, 0, (size_t)(first * j->chunk) * sizeof *to);
-    memset(to + end * j->chunk, 0, (size_t)((width - end) * j->chunk) * sizeof *to);
-    if (first < end)
-        j->ctx->kernels->gemm.copy(to + first * j->chunk, j->chunk,
-                                   q->x + image * q->x_n + u * q->x_s[0] + v * q->x_s[1] +
-                                       (from + first) * q->x_s[2] + k->c,
-                                   q->x_s[2], 1, (size_t)(end - first), (size_t)k->channels);
+    const float *row = inside ? q->x + image * q->x_n + u * q->x_s[0] + v * q->x_s[1] + k->c : NULL;
+    const int64_t width = (k->high - k->low - 1) * q->step[2] + (q->kernel[2] - 1) * q->spacing[2] + 1;
+    dw_ring_load(&k->ring, &k->job->ctx->kernels->gemm, dw_ring_row(&k->ring, 0, v), row, q->x_s[2],
+                 k->low * q->step[2] - q->before[2], q->size[2], width, k->channels);
 }
 
 /* One plane of taps against the unit in one image. */
@@ -80,19 +68,19 @@ static void run_plane(struct walk *k, int64_t image, int64_t plane) {
         const int64_t height = (rows - 1) * q->step[1] + j->reach;
         for (int64_t r = 0; r < height; r++) {
             if (v + r >= next) load_row(k, image, u, v + r);
-            k->x[r] = slot(k, v + r);
+            k->x[r] = dw_ring_row(&k->ring, 0, v + r);
         }
         next = v + height;
         const struct pe_depthwise_sums sums = {
             .x = k->x, .x_step = (size_t)q->step[1], .x_spacing = (size_t)q->spacing[1], .rows = (size_t)rows,
             .places = (size_t)(k->high - k->low), .channels = (size_t)k->channels,
-            .tap_rows = (size_t)q->kernel[1], .taps = (size_t)q->kernel[2], .x_place = q->step[2] * j->chunk,
-            .x_tap = q->spacing[2] * j->chunk, .y_row = q->y_s[1], .y_place = q->y_s[2], .sums_tap = j->chunk,
+            .tap_rows = (size_t)q->kernel[1], .taps = (size_t)q->kernel[2], .x_place = q->step[2] * j->ring.chunk,
+            .x_tap = q->spacing[2] * j->ring.chunk, .y_row = q->y_s[1], .y_place = q->y_s[2], .sums_tap = j->ring.chunk,
         };
         j->ctx->kernels->depthwise.sums(&sums,
                                         q->y + image * q->y_n + k->z * q->y_s[0] + i * q->y_s[1] + k->low * q->y_s[2] +
                                             k->c,
-                                        k->sums + plane * q->kernel[1] * q->kernel[2] * j->chunk);
+                                        k->sums + plane * q->kernel[1] * q->kernel[2] * j->ring.chunk);
     }
 }
 
@@ -105,13 +93,13 @@ static void run_group(struct walk *k, int64_t group, int64_t lot, double *to) {
     k->low = unit % j->blocks * j->columns, k->high = min64(k->low + j->columns, q->places[2]);
     k->row = unit / j->blocks % j->bands * j->band, k->end = min64(k->row + j->band, q->places[1]);
     k->z = unit / (j->blocks * j->bands);
-    for (k->c = lot * j->lot; k->c < last; k->c += j->chunk) {
-        k->channels = min64(j->chunk, last - k->c);
-        memset(k->sums, 0, (size_t)(j->taps * j->chunk) * sizeof *k->sums);
+    for (k->c = lot * j->lot; k->c < last; k->c += j->ring.chunk) {
+        k->channels = min64(j->ring.chunk, last - k->c);
+        memset(k->sums, 0, (size_t)(j->taps * j->ring.chunk) * sizeof *k->sums);
         for (int64_t n = image; n < end; n++)
             for (int64_t p = 0; p < q->kernel[0]; p++) run_plane(k, n, p);
         for (int64_t t = 0; t < j->taps; t++) {
-            const float *sum = k->sums + t * j->chunk;
+            const float *sum = k->sums + t * j->ring.chunk;
             double *all = to + t * j->channels + k->c;
             for (int64_t c = 0; c < k->channels; c++) all[c] += (double)sum[c];
         }
@@ -121,15 +109,15 @@ static void run_group(struct walk *k, int64_t group, int64_t lot, double *to) {
 /* Parts times lots of channels. */
 static void body(int64_t begin, int64_t end, void *arg) {
     struct job *j = arg;
-    const int64_t list = parts(j->height * (int64_t)sizeof(float *), 64) * 64;
-    const int64_t ring = j->height * j->width * j->chunk, sums = j->taps * j->chunk;
+    const int64_t list = parts(j->ring.height * (int64_t)sizeof(float *), 64) * 64;
+    const int64_t ring = dw_ring_floats(&j->ring), sums = j->taps * j->ring.chunk;
     char *memory = pe_alloc(j->ctx, (size_t)list + (size_t)(ring + sums) * sizeof(float));
     if (!memory) {
         __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         return;
     }
-    struct walk k = { .job = j, .x = (const float **)memory, .ring = (float *)(memory + list) };
-    k.sums = k.ring + ring;
+    struct walk k = { .job = j, .x = (const float **)memory, .ring = j->ring };
+    k.ring.floats = (float *)(memory + list), k.sums = k.ring.floats + ring;
     for (int64_t i = begin; i < end; i++) {
         const int64_t part = i / j->lots, lot = i % j->lots;
         const int64_t first = (part + j->parts - j->first % j->parts) % j->parts;
@@ -162,19 +150,19 @@ static void cut_blocks(struct job *j) {
     const int64_t wide = parts(j->channels, 16) * 16;
     j->columns = parts(q->places[2], parts(q->places[2], COLUMNS));
     j->reach = (q->kernel[1] - 1) * q->spacing[1] + 1;
-    j->width = (j->columns - 1) * q->step[2] + (q->kernel[2] - 1) * q->spacing[2] + 1;
+    j->ring.width = (j->columns - 1) * q->step[2] + (q->kernel[2] - 1) * q->spacing[2] + 1;
     j->rows = max64(min64(q->places[1], PLACES / j->columns), 1);
-    while (j->rows > 1 && ((j->rows - 1) * q->step[1] + j->reach) * j->width * min64(CHUNK, wide) > RING_FLOATS)
+    while (j->rows > 1 && ((j->rows - 1) * q->step[1] + j->reach) * j->ring.width * min64(CHUNK, wide) > RING_FLOATS)
         j->rows--;
     j->rows = parts(q->places[1], parts(q->places[1], j->rows));
-    j->height = (j->rows - 1) * q->step[1] + j->reach;
-    j->chunk = RING_FLOATS / (j->width * j->height) / 16 * 16;
-    j->chunk = min64(min64(max64(j->chunk, 16), MOST_CHUNK), wide);
+    j->ring.height = (j->rows - 1) * q->step[1] + j->reach;
+    j->ring.chunk = RING_FLOATS / (j->ring.width * j->ring.height) / 16 * 16;
+    j->ring.chunk = min64(min64(max64(j->ring.chunk, 16), MOST_CHUNK), wide);
     j->band = max64(UNIT_ROWS / j->rows, 1) * j->rows;
     j->bands = parts(q->places[1], j->band), j->blocks = parts(q->places[2], j->columns);
     j->units = q->places[0] * j->bands * j->blocks;
     j->images = j->units > 1 ? 1 : max64(CHAIN / parts(q->places[1], j->rows), 1);
-    j->lot = parts(parts(j->channels, parts(j->channels, LOT)), j->chunk) * j->chunk;
+    j->lot = parts(parts(j->channels, parts(j->channels, LOT)), j->ring.chunk) * j->ring.chunk;
     j->lots = parts(j->channels, j->lot);
     j->parts = min64(parts(q->images, j->images) * j->units, parts(MOST_TASKS, j->lots));
 }

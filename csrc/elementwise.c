@@ -64,13 +64,6 @@ static int64_t few_in_order(const pe_tensor *t, int64_t size) {
     return count;
 }
 
-static int same_shape(const pe_tensor *a, const pe_tensor *b) {
-    if (a->ndim != b->ndim) return 0;
-    for (int axis = 0; axis < a->ndim; axis++)
-        if (a->shape[axis] != b->shape[axis]) return 0;
-    return 1;
-}
-
 typedef struct {
     pe_loop *loop;
     void *out;
@@ -98,7 +91,7 @@ static int run_short(pe_context *ctx, const pe_elementwise_args *args,
         const pe_tensor *in = args->in[i];
         const int64_t in_size = op->in_dtype[i] == PE_BOOL ? 1 : 4;
         const int64_t m = few_in_order(in, in_size);
-        if (m < 0 || in->ndim > out->ndim || (m != 1 && !same_shape(in, out))) return 0;
+        if (m < 0 || in->ndim > out->ndim || (m != 1 && !pe_same_shape(in, out))) return 0;
         const uintptr_t from = (uintptr_t)in->data, to = from + (uintptr_t)(m * in_size);
         const int same = from == begin && m == n && in_size == size;
         if (from < end && begin < to && !same) return 0;

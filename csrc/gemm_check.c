@@ -191,9 +191,7 @@ static void fold_batch(struct pe_gemm_problem *g, struct pe_gemm_batch *batch) {
 static pe_status check_residual(const pe_tensor *residual, const pe_tensor *c, pe_error *err) {
     pe_status status = check_operand(residual, "residual", 2, 0, err);
     if (status) return status;
-    int same = residual->ndim == c->ndim;
-    for (int d = 0; same && d < c->ndim; d++) same = residual->shape[d] == c->shape[d];
-    if (!same) {
+    if (!pe_same_shape(residual, c)) {
         DESCRIBE_OPERANDS(residual, c);
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: residual %s must have the shape of c %s", text_t, text_u);
     }

@@ -27,12 +27,15 @@ const char *pe_shape_text(const pe_tensor *t, char buffer[PE_SHAPE_TEXT]);
 
 /* tensor.c: what every call asks of its arguments */
 int64_t pe_numel(const pe_tensor *t); /* -1: impossible (negative size, too many axes, over int64) */
+int pe_same_shape(const pe_tensor *a, const pe_tensor *b);
 int pe_is_contiguous(const pe_tensor *t); /* row-major, no gaps; axes of size 1 do not matter */
 int pe_is_channels_last(const pe_tensor *t); /* no gaps, axis 1 fastest, the others in their order; two axes or more */
 
 /* Refuses what no call can use: NULL, unknown type, ndim or sizes out of range, a size in bytes
  * over int64, missing data, strides that are no multiples of the element size. */
 pe_status pe_check_tensor(const pe_tensor *t, const char *operation, const char *argument, pe_error *err);
+/* ... and every type but one */
+pe_status pe_check_dtype(const pe_tensor *t, int dtype, const char *operation, const char *argument, pe_error *err);
 
 /* elementwise.c: the loop of an activation that a call does at its store, NULL for PE_NO_ACTIVATION; refuses all but
  * operations of one float32 that give one. */

@@ -2,8 +2,6 @@
  * else over the outputs of a row whose windows lie inside, and those at its ends come one by one. */
 #include "pooling.h"
 
-#include <string.h>
-
 /* one element of a window, from L2, AVX2, in nanoseconds */
 static const double TAP_NS = 0.15;
 
@@ -11,11 +9,8 @@ static const double TAP_NS = 0.15;
 
 static pe_status check_one(const char *name, const char *argument, const pe_tensor *t, const pe_tensor *like, int dtype,
                            pe_error *err) {
-    pe_status status = pe_check_tensor(t, name, argument, err);
+    pe_status status = pe_check_dtype(t, dtype, name, argument, err);
     if (status) return status;
-    if (t->dtype != dtype)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be %s, is %s", name, argument, pe_dtype_name(dtype),
-                       pe_dtype_name(t->dtype));
     if (t->ndim < 3 || t->ndim > 5 || t->ndim != like->ndim)
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s must have 3 to 5 axes, as all have, has %d", name, argument,
                        (int)t->ndim);
@@ -52,7 +47,7 @@ pe_status pe_pooling_read(pe_context *ctx, const char *name, const pe_pool_args 
     if (!status && maximum && a->place) status = check_one(name, "place", a->place, a->y, PE_INT32, err);
     if (status) return status;
     const pe_tensor *place = maximum ? a->place : NULL;
-    if (place && memcmp(place->shape, a->y->shape, sizeof(int64_t) * (size_t)place->ndim))
+    if (place && !pe_same_shape(place, a->y))
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: place of shape %s must have y's shape", name,
                        pe_shape_text(place, text));
     *p = (struct pe_pooling){ .kernels = &ctx->kernels->pooling, .size = { 1, 1, 1 }, .places = { 1, 1, 1 },

@@ -26,11 +26,8 @@ pe_status pe_random(pe_context *ctx, const pe_random_args *args, pe_error *err) 
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "random: there is no kind number %d", args->kind);
     const char *name = args->kind == PE_RANDOM_NORMAL ? "normal" : "uniform";
     char text[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(args->out, name, "out", err);
+    pe_status status = pe_check_dtype(args->out, PE_FLOAT32, name, "out", err);
     if (status) return status;
-    if (args->out->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: out must be float32, is %s", name,
-                       pe_dtype_name(args->out->dtype));
     if (!pe_is_contiguous(args->out))
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: out of shape %s must be contiguous", name,
                        pe_shape_text(args->out, text));
@@ -58,15 +55,10 @@ static void run_dropout(int64_t begin, int64_t end, void *arg) {
 
 static pe_status check_dropout(const pe_dropout_args *args, pe_error *err) {
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(args->in, "dropout", "in", err);
-    if (!status) status = pe_check_tensor(args->out, "dropout", "out", err);
+    pe_status status = pe_check_dtype(args->in, PE_FLOAT32, "dropout", "in", err);
+    if (!status) status = pe_check_dtype(args->out, PE_FLOAT32, "dropout", "out", err);
     if (status) return status;
-    if (args->in->dtype != PE_FLOAT32 || args->out->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "dropout: in and out must be float32, are %s and %s",
-                       pe_dtype_name(args->in->dtype), pe_dtype_name(args->out->dtype));
-    int same = args->in->ndim == args->out->ndim;
-    for (int i = 0; same && i < args->in->ndim; i++) same = args->in->shape[i] == args->out->shape[i];
-    if (!same)
+    if (!pe_same_shape(args->in, args->out))
         return pe_fail(err, PE_ERR_SHAPE, -1, "dropout: in has the shape %s, out %s",
                        pe_shape_text(args->in, a), pe_shape_text(args->out, b));
     if (!(args->p >= 0.0f && args->p <= 1.0f))

@@ -228,15 +228,12 @@ static void scatter(const struct reduce_plan *p, const char *flat, char *out, si
 
 /* ---- checks ---- */
 
-static pe_status check_shapes(const char *name, const pe_tensor *in, const pe_tensor *out, uint32_t axes,
-                              pe_error *err) {
+static pe_status check_operands(const char *name, const pe_tensor *in, const pe_tensor *out, int out_dtype,
+                                uint32_t axes, pe_error *err) {
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(in, name, "in", err);
-    if (!status) status = pe_check_tensor(out, name, "out", err);
+    pe_status status = pe_check_dtype(in, PE_FLOAT32, name, "in", err);
+    if (!status) status = pe_check_dtype(out, out_dtype, name, "out", err);
     if (status) return status;
-    if (in->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: in must be float32, is %s", name,
-                       pe_dtype_name(in->dtype));
     if (axes >> in->ndim)
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: an axis to reduce is not among the %d of in %s", name,
                        in->ndim, pe_shape_text(in, a));
@@ -279,10 +276,7 @@ static void cut_tasks(struct reduce_job *job) {
 pe_status pe_reduce(pe_context *ctx, const pe_reduce_args *args, pe_error *err) {
     const char *name = pe_reduce_name(args->op);
     if (!name) return pe_fail(err, PE_ERR_ARGUMENT, -1, "reduce: there is no operation number %d", args->op);
-    pe_status status = check_shapes(name, args->in, args->out, args->axes, err);
-    if (!status && args->out->dtype != PE_FLOAT32)
-        status = pe_fail(err, PE_ERR_DTYPE, -1, "%s: out must be float32, is %s", name,
-                         pe_dtype_name(args->out->dtype));
+    pe_status status = check_operands(name, args->in, args->out, PE_FLOAT32, args->axes, err);
     const int64_t outputs = status ? 0 : pe_numel(args->out);
     if (!status && !allows_empty[args->op]) status = check_not_empty(name, args->in, args->axes, err);
     if (status || outputs == 0) return status;
@@ -369,10 +363,7 @@ pe_status pe_argmax(pe_context *ctx, const pe_argmax_args *args, pe_error *err) 
         return pe_fail(err, PE_ERR_SHAPE, args->axis, "%s: axis %d, but in has %d axes", name, args->axis,
                        args->in->ndim);
     const uint32_t axes = 1u << args->axis;
-    pe_status status = check_shapes(name, args->in, args->out, axes, err);
-    if (!status && args->out->dtype != PE_INT64)
-        status = pe_fail(err, PE_ERR_DTYPE, -1, "%s: out must be int64, is %s", name,
-                         pe_dtype_name(args->out->dtype));
+    pe_status status = check_operands(name, args->in, args->out, PE_INT64, axes, err);
     if (!status) status = check_not_empty(name, args->in, axes, err);
     const int64_t outputs = status ? 0 : pe_numel(args->out);
     if (status || outputs == 0) return status;

@@ -4,15 +4,10 @@
 pe_status pe_rows_check(const char *name, const char *argument, const pe_tensor *t, const pe_tensor *model,
                         pe_error *err) {
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(t, name, argument, err);
+    pe_status status = pe_check_dtype(t, PE_FLOAT32, name, argument, err);
     if (status) return status;
-    if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be float32, is %s", name, argument,
-                       pe_dtype_name(t->dtype));
     if (t->ndim < 1) return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s has no axis to run along", name, argument);
-    int same = t->ndim == model->ndim;
-    for (int i = 0; same && i < t->ndim; i++) same = t->shape[i] == model->shape[i];
-    if (!same)
+    if (!pe_same_shape(t, model))
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s has the shape %s, expected %s", name, argument,
                        pe_shape_text(t, a), pe_shape_text(model, b));
     return PE_OK;

@@ -11,11 +11,8 @@ static int64_t number_at(const pe_tensor *index, int64_t i) {
 
 static pe_status check_matrix(const char *name, const char *argument, const pe_tensor *t, pe_error *err) {
     char a[PE_SHAPE_TEXT];
-    pe_status status = pe_check_tensor(t, name, argument, err);
+    pe_status status = pe_check_dtype(t, PE_FLOAT32, name, argument, err);
     if (status) return status;
-    if (t->dtype != PE_FLOAT32)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be float32, is %s", name, argument,
-                       pe_dtype_name(t->dtype));
     if (t->ndim != 2)
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s must be a matrix, has the shape %s", name, argument,
                        pe_shape_text(t, a));
@@ -38,10 +35,8 @@ static pe_status check(const char *name, const pe_rows_by_number_args *args, pe_
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT], c[PE_SHAPE_TEXT];
     pe_status status = check_matrix(name, "matrix", args->matrix, err);
     if (!status) status = check_matrix(name, "picked", args->picked, err);
-    if (!status) status = pe_check_tensor(index, name, "index", err);
+    if (!status) status = pe_check_dtype(index, PE_INT64, name, "index", err);
     if (status) return status;
-    if (index->dtype != PE_INT64)
-        return pe_fail(err, PE_ERR_DTYPE, -1, "%s: index must be int64, is %s", name, pe_dtype_name(index->dtype));
     if (index->ndim != 1 || index->shape[0] != args->picked->shape[0] ||
         args->matrix->shape[1] != args->picked->shape[1])
         return pe_fail(err, PE_ERR_SHAPE, -1, "%s: matrix %s, index %s and picked %s do not fit", name,

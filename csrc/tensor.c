@@ -54,6 +54,12 @@ int pe_is_channels_last(const pe_tensor *t) {
     return 1;
 }
 
+int pe_same_shape(const pe_tensor *a, const pe_tensor *b) {
+    int same = a->ndim == b->ndim;
+    for (int i = 0; same && i < a->ndim; i++) same = a->shape[i] == b->shape[i];
+    return same;
+}
+
 pe_status pe_check_tensor(const pe_tensor *t, const char *operation, const char *argument, pe_error *err) {
     char shape[PE_SHAPE_TEXT];
     if (!t)
@@ -85,4 +91,11 @@ pe_status pe_check_tensor(const pe_tensor *t, const char *operation, const char 
                            argument, (long long)t->strides[i], i, pe_dtype_name(t->dtype));
     }
     return PE_OK;
+}
+
+pe_status pe_check_dtype(const pe_tensor *t, int dtype, const char *operation, const char *argument, pe_error *err) {
+    pe_status status = pe_check_tensor(t, operation, argument, err);
+    if (status || t->dtype == dtype) return status;
+    return pe_fail(err, PE_ERR_DTYPE, -1, "%s: %s must be %s, is %s", operation, argument, pe_dtype_name(dtype),
+                   pe_dtype_name(t->dtype));
 }

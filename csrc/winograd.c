@@ -7,14 +7,8 @@
 #define FEWEST_CHANNELS 32
 #define MANY_TILES 16       /* enough for several threads; fewer need panels of output channels to share */
 #define SHARED_CHANNELS 128
-/* What a tile costs beside the 36 products of its positions, and the transforms of the weights beside a tile. */
-#define TILE_COST 1.5
-#define WEIGHT_COST 6
 #define BLOCK_FLOATS (INT64_C(8) << 16) /* of the transformed input of a block */
 #define GROUP_FLOATS 16384  /* of results that are turned together */
-static const double FMA_NS = 0.2;       /* of a vector */
-
-static int64_t tiles_along(const struct pe_conv_problem *q, int d) { return parts(q->places[d], PE_WINOGRAD_PLACES); }
 
 int pe_winograd_fits(const struct pe_conv_problem *q) {
     if (q->groups != 1 || q->in < FEWEST_CHANNELS || q->out < FEWEST_CHANNELS) return 0;
@@ -25,10 +19,8 @@ int pe_winograd_fits(const struct pe_conv_problem *q) {
 
 int pe_winograd_suits(const struct pe_conv_problem *q) {
     if (!pe_winograd_fits(q)) return 0;
-    double tiles = (double)tiles_along(q, 1) * (double)tiles_along(q, 2);
-    if (tiles < MANY_TILES && q->out < SHARED_CHANNELS) return 0;
-    return 9 * (double)q->places[1] * (double)q->places[2] >=
-           PE_WINOGRAD_POSITIONS * (TILE_COST * tiles + WEIGHT_COST);
+    if (pe_winograd_tiles(q) < MANY_TILES && q->out < SHARED_CHANNELS) return 0;
+    return pe_winograd_pays(q, 1);
 }
 
 static void plan(struct pe_winograd_run *r, int threads) {
@@ -62,9 +54,7 @@ static void body(int64_t begin, int64_t end, void *arg) {
 static pe_status run(pe_context *ctx, const struct pe_conv_problem *q, const float *panels, pe_error *err) {
     struct pe_winograd_run r = { .ctx = ctx, .kernels = ctx->kernels, .q = q, .panels = panels,
                                  .lanes = ctx->kernels->vector_floats };
-    double tiles = (double)q->images * (double)tiles_along(q, 1) * (double)tiles_along(q, 2);
-    double fmas = PE_WINOGRAD_POSITIONS * (TILE_COST * tiles + WEIGHT_COST) * (double)q->in * (double)q->out;
-    int threads = pe_threads_for(ctx, fmas * FMA_NS / (double)r.lanes);
+    int threads = pe_threads_for(ctx, pe_winograd_nanoseconds(q, ctx->kernels->vector_floats));
     plan(&r, threads);
     pe_parallel_for(ctx, r.tasks, max64(r.tasks / (8 * threads), 1), threads, body, &r);
     if (r.failed)

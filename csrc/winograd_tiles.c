@@ -3,6 +3,28 @@
 #include "sizes.h"
 
 #define PLACES PE_WINOGRAD_PLACES
+/* What a tile costs, transforms and all, beside the 36 products of its positions, and the transform of the weight (or
+ * of its gradient) beside a tile. */
+#define TILE_COST 1.5
+#define WEIGHT_COST 6
+static const double FMA_NS = 0.2; /* of a vector */
+
+double pe_winograd_tiles(const struct pe_conv_problem *q) {
+    return (double)parts(q->places[1], PLACES) * (double)parts(q->places[2], PLACES);
+}
+
+/* products for each pair of channels */
+static double cost(const struct pe_conv_problem *q, int64_t images) {
+    return PE_WINOGRAD_POSITIONS * (TILE_COST * pe_winograd_tiles(q) * (double)images + WEIGHT_COST);
+}
+
+int pe_winograd_pays(const struct pe_conv_problem *q, int64_t images) {
+    return 9 * (double)q->places[1] * (double)q->places[2] * (double)images >= cost(q, images);
+}
+
+double pe_winograd_nanoseconds(const struct pe_conv_problem *q, int64_t lanes) {
+    return cost(q, q->images) * (double)q->in * (double)q->out / (double)lanes * FMA_NS;
+}
 
 struct pe_winograd_cut pe_winograd_cut_blocks(const struct pe_conv_problem *q, int64_t most) {
     struct pe_winograd_cut cut = { .images = q->images, .down = parts(q->places[1], PLACES),

@@ -24,6 +24,11 @@ struct pe_winograd_block {
 };
 struct pe_winograd_block pe_winograd_find_block(const struct pe_winograd_cut *cut, int64_t block);
 
+double pe_winograd_tiles(const struct pe_conv_problem *q); /* of an image */
+/* Whether so many images cost less by tiles than tap by tap; and what all of q's cost one thread. */
+int pe_winograd_pays(const struct pe_conv_problem *q, int64_t images);
+double pe_winograd_nanoseconds(const struct pe_conv_problem *q, int64_t lanes);
+
 /* x or y as its transform reads it: a tile at row r and column c has `side` places from 4 r - before, 4 c - before. */
 struct pe_winograd_view {
     const float *data;

@@ -14,9 +14,6 @@
 #define CHANNELS 64     /* of a block: all sums of 64 x 64 are 590 KB */
 #define TILES 32        /* at a time: the transforms of 64 channels are 295 KB */
 #define TASKS 8         /* there are so many at least, where there are tiles enough */
-#define TILE_COST 1.5   /* of a tile's transforms and products beside the products */
-#define WEIGHT_COST 6   /* of the end beside a tile */
-static const double FMA_NS = 0.2; /* of a vector */
 
 struct run {
     pe_context *ctx;
@@ -160,11 +157,7 @@ static struct run plan(pe_context *ctx, const struct pe_conv_problem *q) {
 }
 
 int pe_winograd_weight_suits(const struct pe_conv_problem *q) {
-    if (!pe_winograd_fits(q)) return 0;
-    double images = (double)q->images;
-    double tiles = (double)parts(q->places[1], PE_WINOGRAD_PLACES) * (double)parts(q->places[2], PE_WINOGRAD_PLACES);
-    return TAPS * (double)q->places[1] * (double)q->places[2] * images >=
-           PE_WINOGRAD_POSITIONS * (TILE_COST * tiles * images + WEIGHT_COST);
+    return pe_winograd_fits(q) && pe_winograd_pays(q, q->images);
 }
 
 pe_status pe_winograd_weight(pe_context *ctx, const struct pe_conv_problem *q, pe_error *err) {
@@ -173,9 +166,7 @@ pe_status pe_winograd_weight(pe_context *ctx, const struct pe_conv_problem *q, p
     size_t bytes = (size_t)(r.parts * blocks * PE_WINOGRAD_POSITIONS * r.sum_apart) * sizeof(float);
     if (r.parts > 1 && !(r.sums = pe_alloc(ctx, bytes)))
         return pe_fail(err, PE_ERR_MEMORY, -1, "conv_weight: no memory for %zu bytes of sums", bytes);
-    double tiles = (double)q->images * (double)r.cut.down * (double)r.cut.across;
-    double fmas = PE_WINOGRAD_POSITIONS * (TILE_COST * tiles + WEIGHT_COST) * (double)q->in * (double)q->out;
-    int threads = pe_threads_for(ctx, fmas * FMA_NS / (double)r.lanes);
+    int threads = pe_threads_for(ctx, pe_winograd_nanoseconds(q, ctx->kernels->vector_floats));
     pe_parallel_for(ctx, r.parts * blocks, 1, threads, body, &r);
     if (r.sums && !r.failed) pe_parallel_for(ctx, blocks, 1, threads, add_body, &r);
     if (r.sums) pe_free(ctx, r.sums);

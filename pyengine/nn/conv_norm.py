@@ -8,6 +8,7 @@ with a forward of their own. What was folded is kept for the next time, until on
 from weakref import WeakKeyDictionary, ref
 
 from pyengine import Tensor, _core
+from pyengine.ops._method import recorded
 
 from . import functional as F
 from .activation import ReLU, SiLU
@@ -72,10 +73,6 @@ def _row(activation):
     return row if _plain(activation, known.forward) else None
 
 
-def _recorded(*tensors):
-    return _core.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-
-
 def _weights(conv, norm, x):
     """(weight, bias) of the one convolution that does what both do with x; None where they must be called."""
     own = conv._parameters
@@ -83,11 +80,11 @@ def _weights(conv, norm, x):
     if weight is None or not _plain(conv, _Conv.forward) or x.ndim != conv.axes + 2:
         return None
     if norm is None:
-        return None if _recorded(x, weight, bias) else (weight, bias)
+        return None if recorded(x, weight, bias) else (weight, bias)
     learned, running = norm._parameters, norm._buffers
     mean, var = running.get("running_mean"), running.get("running_var")
     tensors = weight, bias, learned.get("weight"), learned.get("bias"), mean, var
-    if norm.training or mean is None or var is None or not _plain(norm, _BatchNorm.forward) or _recorded(x, *tensors):
+    if norm.training or mean is None or var is None or not _plain(norm, _BatchNorm.forward) or recorded(x, *tensors):
         if _kept and norm.training:
             _kept.pop(conv, None)  # training takes its memory back
             _ready.pop(conv, None)
@@ -123,7 +120,7 @@ def conv_norm_act(x, conv, norm, activation=None, residual=None):
 def _found(x, conv, norm, activation, residual):
     """conv_norm_act where everything is looked at anew; the next call's short way is prepared."""
     if isinstance(x, Tensor) and isinstance(conv, _Conv) and (norm is None or isinstance(norm, _BatchNorm)):
-        weights = None if residual is not None and _recorded(residual) else _weights(conv, norm, x)
+        weights = None if residual is not None and recorded(residual) else _weights(conv, norm, x)
         if weights is not None:
             row = _row(activation) if activation is not None else None
             # an activation that the epilogue has not comes behind

@@ -50,6 +50,11 @@ def rule(name: str) -> Callable[[F], F]:
     return register
 
 
+def recorded(*tensors: Tensor | None) -> bool:
+    """True where the tape is on and one of these wants a gradient."""
+    return _core.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+
+
 def sizes(args: tuple) -> tuple:
     """f(2, 3) and f((2, 3)) mean the same shape."""
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import rule, tensor_only
+from pyengine.ops._method import recorded, rule, tensor_only
 from pyengine.ops.create import contiguous
 from pyengine.ops.reduction import sum as total
 from pyengine.ops.shape import reshape, unsqueeze
@@ -96,24 +96,18 @@ def conv_transpose3d(
     return _transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _typed(what: str, n: int, input, weight, groups) -> None:
-    """TypeError for what is no tensor and RuntimeError for another number of axes."""
+def _typed(what: str, n: int, input, weight, bias, groups) -> tuple[int, ...] | None:
+    """TypeError for what is no tensor and RuntimeError for another number of axes; gives the bias's shape."""
     spatial(input, n, what)
     if tensor_only(weight, what, "weight").ndim != n + 2:
         raise RuntimeError(f"{what}: weight must have {n + 2} axes, got shape {weight.shape}")
     if isinstance(groups, bool) or not hasattr(groups, "__index__"):
         raise TypeError(f"{what}: groups must be an integer, got {groups!r}")
-
-
-def _checked(what: str, n: int, input, weight, bias, groups, transposed: bool) -> None:
-    """_typed, and RuntimeError where input, weight and bias do not fit."""
-    _typed(what, n, input, weight, groups)
-    given = None if bias is None else tensor_only(bias, what, "bias").shape
-    _fits(what, n, input.shape, weight.shape, given, groups, transposed)
+    return None if bias is None else tensor_only(bias, what, "bias").shape
 
 
 def _fits(what: str, n: int, input, weight, bias, groups: int, transposed: bool) -> None:
-    """_checked for shapes."""
+    """RuntimeError where the shapes of input, weight and bias do not fit."""
     if groups < 1:
         raise RuntimeError(f"{what}: groups must be positive, got {groups}")
     channels = input[len(input) - n - 1]
@@ -155,16 +149,12 @@ class Windows(NamedTuple):
     groups: int
 
 
-def _recorded(*inputs: Tensor | None) -> bool:
-    return _core.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
-
-
 def _output(x: Tensor, w: Tensor, bias: Tensor | None, at: Windows, places, like: Tensor | None = None) -> Tensor:
     """y (N, O, places) of x (N, C, space) and w (O, C / groups, kernel). like: what a gradient is laid out as."""
     stride, dilation, before, groups = at
-    recorded = _recorded(x, w, bias)
-    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, recorded, like)
-    return _core.record(out, "conv", (x, w, bias), (x, w), at) if recorded else out
+    taped = recorded(x, w, bias)
+    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, taped, like)
+    return _core.record(out, "conv", (x, w, bias), (x, w), at) if taped else out
 
 
 def _input(y: Tensor, w: Tensor, bias: Tensor | None, at: Windows, sizes, like: Tensor | None = None) -> Tensor:
@@ -249,8 +239,7 @@ def _places(what: str, n: int, shape, kernel, stride, padding, dilation, groups)
 
 
 def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Tensor:
-    _typed(what, n, input, weight, groups)
-    given = None if bias is None else tensor_only(bias, what, "bias").shape
+    given = _typed(what, n, input, weight, bias, groups)
     numbers = stride, padding, dilation, groups
     fixed = is_fixed(stride) and is_fixed(dilation) and (is_fixed(padding) or type(padding) is str) and is_fixed(groups)
     find = known_windows if fixed else known_windows.__wrapped__  # as it is without the memory
@@ -261,7 +250,8 @@ def _conv(what, n, input, weight, bias, stride, padding, dilation, groups) -> Te
 
 
 def _transposed(what, n, input, weight, bias, stride, padding, output_padding, groups, dilation) -> Tensor:
-    _checked(what, n, input, weight, bias, groups, True)
+    given = _typed(what, n, input, weight, bias, groups)
+    _fits(what, n, input.shape, weight.shape, given, groups, True)
     kernel, stride = weight.shape[2:], sizes_of(stride, n, what, "stride", 1)
     dilation = sizes_of(dilation, n, what, "dilation", 1)
     padding, extra = sizes_of(padding, n, what, "padding"), sizes_of(output_padding, n, what, "output_padding")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import rule
+from pyengine.ops._method import recorded, rule
 from pyengine.ops.elementwise import abs as absolute
 from pyengine.ops.elementwise import pow as power
 from pyengine.ops.elementwise import relu, sign
@@ -115,9 +115,9 @@ def unbatched(y: Tensor, x: Tensor) -> Tensor:
 
 def maxima(x: Tensor, at: Plan, return_indices: bool) -> tuple[Tensor, Tensor | None]:
     """The maxima of windows of x (N, C, lengths), and where they are (int64, in the flattened axes) if asked for."""
-    recorded = _core.is_grad_enabled() and x.requires_grad
-    out, place = _core.max_pool(x, at.windows, at.outputs, recorded or return_indices)
-    if recorded:
+    taped = recorded(x)
+    out, place = _core.max_pool(x, at.windows, at.outputs, taped or return_indices)
+    if taped:
         out = _core.record(out, "max_pool", (x,), (place,), (at, _core.has_channels_last(x)))
     return out, place.long() if return_indices else None
 

@@ -2,7 +2,7 @@
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import tensor_only
+from pyengine.ops._method import recorded, tensor_only
 
 GROUPS = (32, 64, 128)
 
@@ -139,7 +139,7 @@ def quantized_linear(
     x = tensor_only(x, "quantized_linear")
     if not isinstance(weight, QuantizedWeight):
         raise TypeError(f"quantized_linear: weight must be a QuantizedWeight, got {type(weight).__name__}")
-    if _core.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad)):
+    if recorded(x, bias):
         raise RuntimeError("quantized_linear: no gradient flows through quantized weights; use no_grad() or detach()")
     if activation is None:
         return _core.quantized_linear(x, weight._pack, bias)

@@ -3,7 +3,7 @@
 from pyengine import _core
 from pyengine._core import Tensor, elementwise
 from pyengine.ops._host import beside, numpy_op, pair
-from pyengine.ops._method import method, tensor_only
+from pyengine.ops._method import method, recorded, tensor_only
 from pyengine.ops.elementwise import isnan, maximum, minimum, sign, trunc
 
 _WHERE, _ROUND = _core.elementwise_op("where"), _core.elementwise_op("round")
@@ -52,7 +52,7 @@ def clamp(x: Tensor, min: Tensor | float | None = None, max: Tensor | float | No
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of min and max must not be None")
     bounds = [beside(b, tensor_only(x, "clamp"), "clamp") for b in (min, max) if b is not None]
-    if not (_core.is_grad_enabled() and any(t.requires_grad for t in (x, *bounds))):
+    if not recorded(x, *bounds):
         if min is not None:
             x = maximum(x, min)
         return x if max is None else minimum(x, max)

@@ -9,28 +9,18 @@ struct shape {
     int space;
 };
 
-/* a tensor (first, channels, space) in memory of its own: row-major, channels last, or with gaps */
+/* a tensor (first, channels, space) in memory of its own */
 struct image {
     pe_tensor t;
     float *data;
     size_t floats;
 };
 
-static struct image make_image(int64_t first, int64_t channels, const int64_t *space, int axes, int layout, int zero) {
+static struct image make_image(int64_t first, int64_t channels, const int64_t *space, int axes,
+                               enum format layout, int zero) {
     struct image m = { .t = { .dtype = PE_FLOAT32, .ndim = 2 + axes, .shape = { first, channels } } };
-    int order[5], n = 2 + axes;
     for (int d = 0; d < axes; d++) m.t.shape[2 + d] = space[d];
-    for (int d = 0; d < n; d++) order[d] = n - 1 - d; /* fastest first */
-    if (layout == 1) { /* channels last */
-        order[0] = 1;
-        for (int d = 0; d < axes; d++) order[1 + d] = n - 1 - d;
-    }
-    int64_t step = layout == 2 ? 2 : 1;
-    for (int d = 0; d < n; d++) {
-        m.t.strides[order[d]] = step * 4;
-        step *= m.t.shape[order[d]] > 0 ? m.t.shape[order[d]] + (layout == 2) : 1;
-    }
-    m.floats = (size_t)step;
+    m.floats = (size_t)lay_out(&m.t, layout);
     m.data = malloc((m.floats + 32) * sizeof(float)); /* 16 guards on both sides */
     for (size_t x = 0; x < m.floats + 32; x++) m.data[x] = zero ? 7.5f : draw_float();
     m.t.data = m.data + 16;

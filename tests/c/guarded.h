@@ -53,6 +53,20 @@ static inline struct operand make_guarded(int dtype, int64_t rows, int64_t colum
     return o;
 }
 
+/* Strides for t's shape and type, row-major, channels last (axis 1 fastest) or row-major with gaps; the elements that
+ * they span. */
+enum format { ROW_MAJOR, CHANNELS_LAST, WITH_GAPS };
+static inline int64_t lay_out(pe_tensor *t, enum format format) {
+    int64_t step = format == WITH_GAPS ? 2 : 1;
+    for (int i = 0; i < t->ndim; i++) { /* the fastest axis first */
+        int axis = t->ndim - 1 - i;
+        if (format == CHANNELS_LAST) axis = i == 0 ? 1 : i == t->ndim - 1 ? 0 : t->ndim - i;
+        t->strides[axis] = step * (int64_t)pe_dtype_size(t->dtype);
+        step *= t->shape[axis] > 0 ? t->shape[axis] + (format == WITH_GAPS) : 1;
+    }
+    return step;
+}
+
 /* Between the two, two or more threads must have taken chunks of some call. */
 struct sharing {
     int threads; /* to be set again */

@@ -8,16 +8,12 @@ struct image { struct operand memory; pe_tensor t; };
 
 /* like: axes and sizes; its first axis alone may be 0 */
 static inline struct image make_image(int dtype, const pe_tensor *like, int last) {
-    int64_t count = 1, stride = (int64_t)pe_dtype_size(dtype);
+    int64_t count = 1;
     for (int i = 0; i < like->ndim; i++) count *= like->shape[i];
     struct image m = { make_guarded(dtype, 1, count, ROWS, (int)draw(2)), *like };
     m.t.dtype = dtype;
     m.t.data = m.memory.t.data;
-    for (int i = 0; i < like->ndim; i++) {
-        const int axis = !last ? like->ndim - 1 - i : i == 0 ? 1 : i == like->ndim - 1 ? 0 : like->ndim - i;
-        m.t.strides[axis] = stride;
-        stride *= like->shape[axis];
-    }
+    lay_out(&m.t, last ? CHANNELS_LAST : ROW_MAJOR);
     return m;
 }
 

@@ -11,6 +11,8 @@
 #include "internal.h"
 
 #define PE_ATTENTION_KEYS 64 /* of a block */
+#define PE_ATTENTION_PART 256 /* keys that a task takes where queries are few: counted from key 0, too */
+#define PE_ATTENTION_FEW 4   /* rows that read the keys as they lie: for more, lanes of queries are faster */
 #define PE_LOG2_E 1.4426950408889634
 
 /* Strides in elements. Head h of q meets head h / group of k and v. */
@@ -51,6 +53,16 @@ struct pe_attention_panel {
     float *bias;              /* the same, of a mask */
     float *slope, *place;     /* (lanes) */
 };
+
+/* The keys that row r of the unit sees: *low .. *high-1. */
+void pe_attention_row_sees(const struct pe_attention_problem *p, const struct pe_attention_unit *unit, int64_t r,
+                           int64_t *low, int64_t *high);
+
+/* attention_decode.c, for units of PE_ATTENTION_FEW rows at most: the part first .. last-1 of the keys, at most
+ * PE_ATTENTION_PART. Each row leaves a record of width + 2 floats: its maximum (of a natural exponent), sum, and sums over
+ * values. memory: PE_ATTENTION_FEW * PE_ATTENTION_PART floats. */
+void pe_attention_decode(const struct pe_attention_problem *p, const struct pe_kernels *kernels,
+                         struct pe_attention_unit unit, int64_t first, int64_t last, float *memory, float *records);
 
 /* Fused multiply-adds of the scores and of the sums over values, for the cost model. */
 double pe_attention_fmas(const struct pe_attention_problem *p);

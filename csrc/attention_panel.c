@@ -32,9 +32,8 @@ int64_t pe_attention_panel_floats(const struct pe_attention_problem *p, int64_t 
 
 /* ---- opening ---- */
 
-/* The keys that row r of the unit sees: *low .. *high-1. */
-static void row_sees(const struct pe_attention_problem *p, const struct pe_attention_unit *unit, int64_t r,
-                     int64_t *low, int64_t *high) {
+void pe_attention_row_sees(const struct pe_attention_problem *p, const struct pe_attention_unit *unit, int64_t r,
+                           int64_t *low, int64_t *high) {
     *low = 0, *high = p->keys;
     if (p->lengths) *high = min64(*high, p->lengths[unit->b * p->length_step]);
     if (!p->causal) return;
@@ -50,7 +49,7 @@ static void open_sight(struct pe_attention_panel *panel, int lanes) {
         int64_t seen_low = INT32_MAX, seen_high = 0, whole_low = 0, whole_high = INT32_MAX;
         for (int64_t x = v * lanes; x < (v + 1) * lanes; x++) {
             int64_t low, high; /* idle lanes do as the last row */
-            row_sees(panel->p, &panel->unit, panel->row + min64(x, panel->rows - 1), &low, &high);
+            pe_attention_row_sees(panel->p, &panel->unit, panel->row + min64(x, panel->rows - 1), &low, &high);
             sight->low[x] = (int32_t)low, sight->high[x] = (int32_t)high;
             whole_low = max64(whole_low, low), whole_high = min64(whole_high, high);
             if (low < high) seen_low = min64(seen_low, low), seen_high = max64(seen_high, high);

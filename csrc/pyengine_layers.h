@@ -46,8 +46,9 @@ PE_API pe_status pe_conv_pack(pe_context *, const pe_conv_args *, void *packed, 
  * q (B, H, L, E), k (B, G, S, E), v (B, G, S, V), out (B, H, L, V): float32, rows dense, other strides free. mask
  * (B, H, L, S): float32, or bool (true: takes part); any strides, 0 among them. lengths (B) int64; slopes (H) float32.
  * lse, dense (B, H, L): the logarithm of the sum of exponentials, +infinity where no key is seen. All four may be NULL.
- * The bits of a row depend on what it sees alone: not on threads, other rows, or keys behind the last it sees. Scratch
- * does not grow with L or S. out and lse overlap nothing. */
+ * The bits of a row depend on what it sees alone: not on threads, other rows, or keys behind the last it sees; where a
+ * call has 64 queries or fewer and some see more than 64 keys, as in decoding, also on how many queries it has. Scratch
+ * does not grow with L. out and lse overlap nothing. */
 typedef struct pe_attention_args {
     const pe_tensor *q, *k, *v, *out, *lse, *mask, *lengths, *slopes;
     float scale;

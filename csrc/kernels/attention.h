@@ -37,10 +37,20 @@ struct pe_attention_kernels {
     void (*harden)(const struct pe_attention_block *, float *ds, const float *lse, const float *delta);
     /* o[p*width + x] *= factor[x], p < rows */
     void (*rescale)(float *o, size_t rows, size_t width, const float *factor);
+    /* Of one row: s[j] = e^(s[j] - *max), *max the largest of its n scores; their sum. Of -infinity alone: zeros. */
+    float (*weigh)(float *s, size_t n, float *max);
+    /* One row of parts: part p at part + p*step is its maximum, its sum, and n sums over values. *max and *sum are
+     * those of all parts, out[x] = the sums over values, rescaled to them and added in the order of parts, divided by *sum;
+     * zeros where that is 0. */
+    void (*merge)(float *out, size_t n, const float *part, ptrdiff_t step, size_t parts, float *max, float *sum);
     /* to[i] = from[i] ? 0 : -infinity, i < n */
     void (*hide)(float *to, const uint8_t *from, size_t n);
     /* bias[i] *= factor, i < n, n whole vectors. 1 when one of them is not -infinity. */
     int (*ready)(float *bias, size_t n, float factor);
+    /* y[r*y_row + i] = sum over p < n of a[i*a_row + p] b[r*b_row + p], i < rows, r < count; a streams by once. Sums
+     * run over 64 lanes, as those of reduce.def. */
+    void (*meet)(float *y, ptrdiff_t y_row, const float *a, ptrdiff_t a_row, size_t rows, const float *b,
+                 ptrdiff_t b_row, size_t count, size_t n);
     /* y[i] = sum over p < n of a[i*a_row + p] b[i*b_row + p], i < rows */
     void (*dots)(float *y, const float *a, ptrdiff_t a_row, const float *b, ptrdiff_t b_row, size_t rows, size_t n);
 };

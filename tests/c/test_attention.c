@@ -178,17 +178,19 @@ static void same_on_all_threads(struct problem *p) {
     for (int i = 0; i < 4; i++) free(before[i]);
 }
 
-/* The first half of the rows alone, and no key behind the last that they see: not a bit changes. */
+/* The first half of the rows alone, and no key behind the last that they see: not a bit changes, unless there are few
+ * rows for many keys (pyengine_layers.h): then some do. */
 static void same_without_later_ones(struct problem *p) {
     int64_t rows = (p->rows + 1) / 2, seen = p->args.query_start + rows;
     if (!p->args.causal || seen < 1 || p->args.lengths) return;
+    const int exact = rows > 64 || p->args.query_start + p->rows <= 64;
     float *before = malloc((size_t)(p->batch * p->heads * rows * p->width) * sizeof *before), *next = before;
     for (int pass = 0; pass < 2; pass++, next = before) {
         if (pass) CHECK(!pe_attention(pe_default_context(), &p->args, NULL));
         for (int64_t x = 0; x < p->batch * p->heads * rows * p->width; x++, next++) {
             float y = *at(&p->out.t, x / p->width / rows / p->heads, x / p->width / rows % p->heads,
                           x / p->width % rows, x % p->width);
-            if (pass) CHECK(same(*next, y));
+            if (pass) CHECK(exact ? same(*next, y) : fabsf(*next - y) < 2e-6f * (1 + (float)p->most));
             else *next = y;
         }
         p->q.t.shape[2] = p->out.t.shape[2] = p->tmask.shape[2] = rows;

@@ -163,8 +163,12 @@ def test_another_model_is_told_with_the_difference(tmp_path):
     before = [p.tolist() for p in other.parameters()]
     with pytest.raises(ValueError) as error:
         load_checkpoint(tmp_path / "c", optimizer=optimizer, model=other)
-    for text in ("of another model (model)", "only in the model: 2.weight, 2.bias",
-                 "only in the file: 1.weight, 1.bias", "0.weight: (3, 2) in the file, (4, 2) in the model"):  # fmt: skip
+    for text in (
+        "of another model (model)",
+        "only in the model: 2.weight, 2.bias",
+        "only in the file: 1.weight, 1.bias",
+        "0.weight: (3, 2) in the file, (4, 2) in the model",
+    ):
         assert text in str(error.value)
     assert [p.tolist() for p in other.parameters()] == before and not optimizer.state
 
@@ -226,7 +230,7 @@ for i in itertools.count():
 
 
 def test_kills_at_random_moments_leave_a_checkpoint(tmp_path):
-    path, rng, steps = tmp_path / "last", np.random.default_rng(), set()
+    path, rng = tmp_path / "last", np.random.default_rng()
     for _ in range(KILLS):
         saver = subprocess.Popen([sys.executable, "-c", SAVER, path], stdout=subprocess.PIPE)
         assert saver.stdout.readline() == b"ready\n"
@@ -234,7 +238,6 @@ def test_kills_at_random_moments_leave_a_checkpoint(tmp_path):
         saver.send_signal(signal.SIGKILL)
         saver.communicate()
         told = load_checkpoint(path)
-        steps.add(told["step"])
         assert {float(v) for w in told["weights"] for v in w.numpy()} == {told["step"] % 100}, "a mixture of writes"
     left = [entry for entry in tmp_path.iterdir() if entry != path]
     for entry in left:

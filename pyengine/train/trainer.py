@@ -272,7 +272,12 @@ class Trainer:
 
     def _kept(self):
         """The callbacks that have a state, by name."""
-        return {f"{i}.{type(c).__name__}": c for i, c in enumerate(self.callbacks) if hasattr(c, "load_state_dict")}
+        found = {}
+        for callback in self.callbacks:
+            if hasattr(callback, "load_state_dict"):
+                kind = type(callback).__name__
+                found[f"{kind} {sum(type(c).__name__ == kind for c in found.values()) + 1}"] = callback
+        return found
 
 
 def _loader(data, batch_size, shuffle):

@@ -57,6 +57,55 @@ def own():
     return {key: min(times[key] for times in rounds) for key in loaders}
 
 
+def loops():
+    """{net: (best seconds of a bare epoch, of a Trainer's, the median of the ratios)}, rounds interleaved."""
+    import statistics
+
+    import numpy
+
+    from pyengine import nn, optim
+    from pyengine.data import ArrayDataset, DataLoader
+    from pyengine.models import small_cnn
+    from pyengine.train import Trainer, metrics
+
+    rng = numpy.random.default_rng(0)
+    nets = {
+        "small_cnn, batch 128": (lambda: small_cnn(num_classes=10), (1, 28, 28), 20 * 128, 128),
+        "784-512-512-10, batch 64": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(),
+                                     nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)), (1, 28, 28), 100 * 64, 64),
+    }  # fmt: skip
+    found = {}
+    for name, (build, shape, rows, batch) in nets.items():
+        data = ArrayDataset(rng.random((rows, *shape), "float32"), rng.integers(0, 10, rows))
+        loader, loss_function = DataLoader(data, batch, shuffle=True), nn.CrossEntropyLoss()
+        nets_of = [build() for _ in range(2)]
+        first, second = (optim.AdamW(net.parameters(), lr=1e-4) for net in nets_of)
+        trainer = Trainer(nets_of[1], loss_function, second, metrics=[metrics.Accuracy()], progress=False)
+
+        def bare(net=nets_of[0], optimizer=first, loader=loader, loss_function=loss_function):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = loss_function(net(x), y)
+                loss.backward()
+                optimizer.step()
+                loss.item()
+
+        def whole(trainer=trainer, loader=loader):
+            trainer.fit(loader, epochs=trainer.epoch + 1)
+
+        rounds = []
+        for _ in range(15):
+            times = []
+            for run in (bare, whole):
+                begin = time.perf_counter()
+                run()
+                times.append(time.perf_counter() - begin)
+            rounds.append(times)
+        bests = [min(times[i] for times in rounds) for i in range(2)]
+        found[name] = (*bests, statistics.median(b / a for a, b in rounds))
+    return found
+
+
 def main(arguments):
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m bench loader", description=__doc__)
@@ -78,6 +127,9 @@ def main(arguments):
         if theirs:
             best = min(seconds for name, seconds in theirs.items() if name.startswith(f"{batch} "))
             print(f"batch {batch:4}  {best / ours[batch, 0]:.0f} times torch's best")
+    for name, (bare, whole, ratio) in loops().items():
+        print(f"{name:26} bare {bare * 1e3:7.1f} ms  Trainer with accuracy {whole * 1e3:7.1f} ms an epoch  "
+              f"{whole / bare - 1:+.1%} (best), {ratio - 1:+.1%} (median)")  # fmt: skip
 
 
 if __name__ == "__main__":

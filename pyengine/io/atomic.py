@@ -24,9 +24,11 @@ def replace_file(path, *parts):
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(beside):
             os.unlink(beside)
+        if isinstance(error, OSError) and error.errno:  # write() and fsync() do not say which file it was
+            error.filename = os.fspath(path)
         raise
     _synchronize_folder(os.path.dirname(target))
 

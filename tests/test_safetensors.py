@@ -20,6 +20,7 @@ def arrays_of_all_kinds(rng):
 
 
 def write(path, header, data=b""):
+    path.unlink(missing_ok=True)  # ext4 waits for the disk where a file is cut and written again
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
     return path

@@ -101,8 +101,10 @@ def test_bad_input():
         trainer().fit([])
     with pytest.raises(ValueError, match="evaluate: the data has no batches"):
         trainer().evaluate([])
-    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1, step 1; a smaller lr"):
+    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1, step 1; part 0 of the batch"):
         trainer().fit((x * float("nan"), y))
+    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1, step \d; a smaller lr"):
+        trainer(lr=1e38, kind=optim.SGD).fit((x, y), batch_size=8)
     with pytest.raises(ValueError, match="accumulate"):
         trainer(accumulate=0)
     with pytest.raises(ValueError, match="has no 'val_loss', only epoch, loss"):
@@ -137,6 +139,12 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path, stop, shared):
     again = full(tmp_path / "b", StopAt(-1))
     history = again.fit(data(), problem(30, seed=1), epochs=5, resume=tmp_path / "b" / "last.safetensors")
     assert weights(again.model) == weights(whole.model) and history == whole.history
+    if stop == 3:  # loaded before anybody knows the data
+        other = full(tmp_path / "c", StopAt(-1))
+        early = full(tmp_path / "d", StopAt(3))
+        early.fit(data(), problem(30, seed=1), epochs=5)
+        other.load(tmp_path / "d" / "last.safetensors")
+        assert other.fit(data(), problem(30, seed=1), epochs=5) == history
     names = sorted(path.name for path in (tmp_path / "b").iterdir())
     assert names == ["best.safetensors", "last.safetensors", "step-000000040.safetensors"]
 

@@ -19,13 +19,13 @@ class DataLoader:
     GIL); batch_size; shuffle; sampler, which decides the order, or batch_sampler, whose entries are batches;
     num_workers, threads that fetch samples (there are no processes, nothing is pickled); collate_fn, a batch of a list
     of samples; drop_last leaves a short last batch out; generator or seed, where the order's random numbers come
-    from (else pe.manual_seed's); prefetch (or torch's prefetch_factor), how many batches are fetched ahead by a thread:
-    0 without num_workers for data sets with `take`, whose batches take microseconds, else 2.
+    from (else pe.manual_seed's); prefetch (or torch's prefetch_factor), how many batches threads fetch ahead: 2 with
+    num_workers, else 0, since batches of an ArrayDataset take microseconds.
 
     state_dict() holds the place within an epoch: after load_state_dict() the next iteration goes on with the batch
     that would have come next. All numbers of an epoch are drawn at its beginning, before any thread starts, so batches
-    do not depend on prefetch or num_workers. What a data set itself draws in `__getitem__` should follow from the
-    sample's number: threads may fetch in any order.
+    do not depend on prefetch or num_workers. What a data set itself draws in `__getitem__` should with threads follow
+    from the sample's number: they may fetch in any order.
 
     Errors: ValueError for an empty data set or no batch at all.
 
@@ -63,7 +63,7 @@ class DataLoader:
         self._at_once = collate_fn is None and hasattr(dataset, "take")
         self.collate_fn = collate_fn or default_collate
         ahead = prefetch_factor if prefetch is None else prefetch
-        self.prefetch = ahead if ahead is not None else 0 if self._at_once and not num_workers else 2
+        self.prefetch = ahead if ahead is not None else 2 * (num_workers > 0)
         self._start = self._position = self._resume = None
 
     def __len__(self):

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import os
 import re
 import time
@@ -38,10 +39,8 @@ def replace_file(path, *parts):
 def _reserve(file, size):
     """Asks for the space at once: on ext4 the writing then takes two thirds of the time."""
     if size > _LARGE and hasattr(os, "posix_fallocate"):
-        try:
+        with contextlib.suppress(OSError):  # if there is no space, the write itself will say so
             os.posix_fallocate(file.fileno(), 0, size)
-        except OSError:
-            pass  # if there is no space, the write itself will say so
 
 
 def _sweep(target):

@@ -59,6 +59,7 @@ class Trainer:
         self.sums = {"loss": 0.0, "seen": 0}
         self.history, self.stop, self.loss_value = [], None, math.nan
         self.loader, self.epochs = None, 0
+        self._place = None  # in the data, of a checkpoint that was loaded before fit() told what the data is
 
     # ---- the loop ----
 
@@ -73,7 +74,9 @@ class Trainer:
         validation = None if validation is None else _loader(validation, _ROWS, False)
         if resume is not None and os.path.exists(resume):
             self.load(resume)
-        self.epochs, self.stop = epochs, None
+        elif self._place is not None and hasattr(self.loader, "load_state_dict"):
+            self.loader.load_state_dict(self._place)
+        self._place, self.epochs, self.stop = None, epochs, None
         callbacks = list(self.callbacks)
         if self.progress:
             from .logs import ProgressBar
@@ -148,8 +151,10 @@ class Trainer:
             for metric in self.metrics:
                 metric.update(outputs, targets)
         elif not any(getattr(callback, "guards", False) for callback in self.callbacks):
+            bad = [i for i, part in enumerate(batch) if not _finite(part)]
+            advice = f"part {bad[0]} of the batch is not finite" if bad else "a smaller lr may help, or NaNGuard"
             raise FloatingPointError(f"Trainer.fit: the loss is {value} in epoch {self.epoch + 1}, step "
-                                     f"{self.step + 1}; a smaller lr may help, or the callback NaNGuard")  # fmt: skip
+                                     f"{self.step + 1}; {advice}")  # fmt: skip
 
     def _update(self):
         if self._call("before_step"):
@@ -247,7 +252,7 @@ class Trainer:
 
     def load(self, path):
         """Goes on from where save() was called. Errors: as load_checkpoint's; then nothing has changed."""
-        load_checkpoint(path, **self._parts())
+        self._place = load_checkpoint(path, **self._parts()).get("loader")
 
     def state_dict(self):
         """Counters, history, and the states of metrics and callbacks."""
@@ -278,6 +283,11 @@ class Trainer:
                 kind = type(callback).__name__
                 found[f"{kind} {sum(type(c).__name__ == kind for c in found.values()) + 1}"] = callback
         return found
+
+
+def _finite(part):
+    """False for numbers among which are NaN or infinities."""
+    return not hasattr(part, "isfinite") or part.isfinite().all().item()
 
 
 def _loader(data, batch_size, shuffle):

@@ -93,6 +93,19 @@ def test_it_learns_and_tells():
     assert run.predict(x.numpy()).tolist() == answers.tolist()
 
 
+def test_data_that_does_not_know_its_length():
+    class Stream:
+        def __iter__(self):
+            x, y = problem()
+            return ((x[i : i + 10], y[i : i + 10]) for i in range(0, 60, 10))
+
+    run, other = (trainer(accumulate=4) for _ in range(2))
+    run.progress = True
+    run.fit(Stream(), epochs=2)
+    other.fit(list(Stream()), epochs=2)
+    assert run.step == other.step == 4
+
+
 def test_bad_input():
     x, y = problem()
     with pytest.raises(ValueError, match="equally many rows"):
@@ -159,6 +172,20 @@ def test_batches_without_a_state_go_on_too(tmp_path):
         run.fit(batches, epochs=3)
     again.fit(batches, epochs=3, resume=tmp_path / "b" / "last.safetensors")
     assert part.step == 9 and weights(again.model) == weights(whole.model)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_every_step_is_one_to_go_on_from(tmp_path, accumulate):
+    class SaveAll(Callback):
+        def after_step(self, trainer):
+            trainer.save(tmp_path / str(trainer.step))
+
+    whole = trainer([SaveAll()], accumulate=accumulate)
+    whole.fit(loader(), epochs=2)
+    for step in range(1, whole.step + 1):
+        again = trainer(accumulate=accumulate)
+        assert again.fit(loader(), epochs=2, resume=tmp_path / str(step)) == whole.history, step
+        assert weights(again.model) == weights(whole.model) and again.step == whole.step
 
 
 def test_ctrl_c_finishes_the_step_saves_and_interrupts(tmp_path):

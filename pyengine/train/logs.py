@@ -17,10 +17,8 @@ class ProgressBar(Callback):
     def fit_begin(self, trainer):
         from tqdm import tqdm
 
-        try:
-            steps = -(-len(trainer.loader) // trainer.accumulate) * trainer.epochs
-        except TypeError:
-            steps = None
+        count = trainer.batches
+        steps = None if count is None else -(-count // trainer.accumulate) * trainer.epochs
         self.bar = tqdm(total=steps, initial=trainer.step, unit="step", leave=False, dynamic_ncols=True)
 
     def after_step(self, trainer):

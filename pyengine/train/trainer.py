@@ -107,17 +107,17 @@ class Trainer:
                 metric.reset()
             self._call("epoch_begin")
         self.model.train()
-        batches = iter(self.loader)
+        batches, count = iter(self.loader), self.batches
         if begun and not hasattr(self.loader, "load_state_dict"):
             batches = itertools.islice(batches, begun, None)
         for batch in batches:
             self._learn(batch)
-            if self.batch % self.accumulate == 0:
+            if self.batch % self.accumulate == 0 or self.batch == count:  # the loader still knows its place
                 self._update()
                 if self.stop:
                     self._call("stopped")
                     return
-        if self.batch % self.accumulate:
+        if self.batch % self.accumulate and self.batch != count:
             self._update()
         if not self.batch:
             raise ValueError("Trainer.fit: the training data has no batches")
@@ -182,6 +182,14 @@ class Trainer:
                 signal.signal(signal.SIGINT, before)
         if self.stop == "interrupted":
             raise KeyboardInterrupt
+
+    @property
+    def batches(self):
+        """How many batches an epoch has; None where the data does not know."""
+        try:
+            return len(self.loader)
+        except TypeError:
+            return None
 
     @property
     def finished(self):

@@ -58,6 +58,10 @@ def _parser():
     predict.add_argument("--count", type=_positive(int), default=8, help="show the first ones (%(default)s)")
     predict.set_defaults(run=_predict)
 
+    inspect = commands.add_parser("inspect", help="what the tensors of a file are: shapes, ranges, ranks, twins")
+    inspect.add_argument("file", metavar="FILE", help="safetensors, or what torch.save wrote")
+    inspect.set_defaults(run=_inspect)
+
     bench = commands.add_parser("bench", help="how fast it is here: products, layers, networks, startup, ...")
     bench.add_argument("suite", choices=["kernels", "layers", "models", "ops", "optim", "startup", "sweep"])
     bench.add_argument("arguments", nargs=argparse.REMAINDER, metavar="OPTIONS",
@@ -134,6 +138,13 @@ def _picture(index, image, label, read):
     width = len(lines[0])
     verdict = "" if label == read else "  WRONG"
     return [f"no. {index}".ljust(width), *lines, f"is {label}, read {read}{verdict}".ljust(width)]
+
+
+def _inspect(options):
+    from pyengine.io.inspect import inspect_file
+
+    print(inspect_file(options.file))
+    return 0
 
 
 def _bench(options):

@@ -6,6 +6,7 @@ from .adam import Adam, AdamW
 from .adam_family import Adamax, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .asgd import ASGD
+from .groups import decay_groups
 from .lamb import LAMB
 from .lbfgs import LBFGS
 from .lion import Lion
@@ -32,6 +33,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "decay_groups",
     "lr_scheduler",
     "swa_utils",
 ]

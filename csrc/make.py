@@ -50,6 +50,9 @@ C_FLAGS = [
 # 0.2 MB of code and no faster. The bound is in gcc's own units of a loop's body times its steps.
 GCC_FLAGS = ["--param", "max-completely-peeled-insns=60"]
 
+# What no level compiles: loops over blocks and threads, in which no time is spent.
+FLOOR_2_FLAGS = ["-O2"]
+
 
 class BuildError(Exception):
     """One sentence for the person who builds."""
@@ -111,9 +114,9 @@ class Objects:
 
     def sources(self, flags: Iterable[str] = ()) -> list[tuple[Path, list[str]]]:
         """All of csrc with the flags of each file, slowest first; `flags` come after the project's own."""
-        common = [*C_FLAGS, *(GCC_FLAGS if self.is_gcc else []), *flags]
-        levels = [(CSRC / "isa" / f"{level}.c", common + own) for level, own in self.levels().items()]
-        return levels + [(source, common) for source in sorted(CSRC.glob("*.c"))]
+        common = [*C_FLAGS, *(GCC_FLAGS if self.is_gcc else [])]
+        levels = [(CSRC / "isa" / f"{level}.c", [*common, *flags, *own]) for level, own in self.levels().items()]
+        return levels + [(source, [*common, *FLOOR_2_FLAGS, *flags]) for source in sorted(CSRC.glob("*.c"))]
 
     def engine(self, flags: Iterable[str] = ()) -> list[Future[Path]]:
         return [self.submit(source, own) for source, own in self.sources(flags)]

@@ -78,11 +78,11 @@ def loops():
     for name, (build, shape, rows, batch) in nets.items():
         data = ArrayDataset(rng.random((rows, *shape), "float32"), rng.integers(0, 10, rows))
         loader, loss_function = DataLoader(data, batch, shuffle=True), nn.CrossEntropyLoss()
-        nets_of = [build() for _ in range(2)]
-        first, second = (optim.AdamW(net.parameters(), lr=1e-4) for net in nets_of)
-        trainer = Trainer(nets_of[1], loss_function, second, metrics=[metrics.Accuracy()], progress=False)
+        net = build()
+        optimizer = optim.AdamW(net.parameters(), lr=1e-4)
+        trainer = Trainer(net, loss_function, optimizer, metrics=[metrics.Accuracy()], progress=False)
 
-        def bare(net=nets_of[0], optimizer=first, loader=loader, loss_function=loss_function):
+        def bare(net=net, optimizer=optimizer, loader=loader, loss_function=loss_function):
             for x, y in loader:
                 optimizer.zero_grad()
                 loss = loss_function(net(x), y)
@@ -94,12 +94,12 @@ def loops():
             trainer.fit(loader, epochs=trainer.epoch + 1)
 
         rounds = []
-        for _ in range(15):
-            times = []
-            for run in (bare, whole):
+        for i in range(20):
+            times = [0.0, 0.0]
+            for which in (0, 1) if i % 2 else (1, 0):
                 begin = time.perf_counter()
-                run()
-                times.append(time.perf_counter() - begin)
+                (bare, whole)[which]()
+                times[which] = time.perf_counter() - begin
             rounds.append(times)
         bests = [min(times[i] for times in rounds) for i in range(2)]
         found[name] = (*bests, statistics.median(b / a for a, b in rounds))

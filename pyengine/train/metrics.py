@@ -64,7 +64,7 @@ class Accuracy(Metric):
 
     def add(self, state, outputs, targets):
         if self.top_k == 1:
-            right = _classes(outputs) == targets.reshape(_classes(outputs).shape)
+            right = _classes(outputs) == targets.reshape(-1)
         else:
             own = outputs[range(len(targets)), targets][:, None]
             right = (outputs > own).sum(1) < self.top_k

@@ -136,6 +136,47 @@ typedef struct pe_batch_norm_backward_args {
 } pe_batch_norm_backward_args;
 PE_API pe_status pe_batch_norm_backward(pe_context *, const pe_batch_norm_backward_args *, pe_error *);
 
+/* ---- recurrence --------------------------------------------------------- */
+
+/* The steps of one direction of a recurrent layer. gates (rows, G H) holds W_ih x + b_ih of all steps, one step behind
+ * the other; sizes[t] rows of step t, never more than of the step before, or NULL: all are alike. With a = gates +
+ * (W_hh h + bias) gate by gate, h and c of the step before, h0 and c0 at first, from the last step on where backwards is
+ * set, weight W_hh (G H, H) and bias (G H) or NULL:
+ *   RNN   h = tanh(a), relu(a)                                                 G = 1
+ *   LSTM  c = sigmoid(a_f) c + sigmoid(a_i) tanh(a_g), h = sigmoid(a_o) tanh(c)  G = 4: i f g o
+ *   GRU   n = tanh(gates_n + sigmoid(a_r) p), p = (W_hh h + bias)_n,
+ *         h = n + sigmoid(a_z) (h - n)                                         G = 3: r z n
+ * y (rows, H) becomes h of every step, h_n and c_n (sizes[0], H) that of each sequence's last. c0 and c_n belong to the
+ * LSTM. kept (rows, H), or NULL where no derivative is asked for: c of every step (LSTM), p (GRU); then gates becomes
+ * what the squashing functions gave, too. Columns lie side by side, rows as far apart as they like; nothing overlaps.
+ * Each row's bits depend on its sequence alone: neither on threads nor on the rows beside it. */
+enum pe_recurrence_mode { PE_RNN_TANH = 0, PE_RNN_RELU, PE_LSTM, PE_GRU };
+typedef struct pe_recurrence_args {
+    int mode, backwards;
+    int64_t steps;
+    const int64_t *sizes;
+    const pe_tensor *gates, *weight, *bias, *h0, *c0, *y, *h_n, *c_n, *kept;
+    const void *packed; /* the weight by pe_recurrence_pack, in place of `weight`, or NULL */
+} pe_recurrence_args;
+PE_API pe_status pe_recurrence(pe_context *, const pe_recurrence_args *, pe_error *);
+
+/* Its derivative, from what it kept and the gradients dy, dh_n, dc_n (each may be NULL: 0). dgates becomes that of
+ * gates, dstate (GRU alone, else NULL) that of W_hh h + bias; dc0 (LSTM) and dh0 those of the state, where wants_state
+ * is set: else dh0 may be NULL, but for the GRU, which works in it. */
+typedef struct pe_recurrence_backward_args {
+    int mode, backwards;
+    int64_t steps;
+    const int64_t *sizes;
+    const pe_tensor *gates, *weight, *h0, *c0, *y, *kept, *dy, *dh_n, *dc_n, *dgates, *dstate, *dh0, *dc0;
+    int wants_state;
+} pe_recurrence_backward_args;
+PE_API pe_status pe_recurrence_backward(pe_context *, const pe_recurrence_backward_args *, pe_error *);
+
+/* Lays a weight (gates H, H) out once for many calls of pe_recurrence; the bits are the same. packed:
+ * pe_recurrence_pack_bytes(..) bytes of the caller's on a boundary of 64. Of one level of one process. */
+PE_API pe_status pe_recurrence_pack_bytes(pe_context *, const pe_tensor *weight, int gates, size_t *bytes, pe_error *);
+PE_API pe_status pe_recurrence_pack(pe_context *, const pe_tensor *weight, int gates, void *packed, pe_error *);
+
 /* ---- rows by number ------------------------------------------------------ */
 
 /* matrix (rows, n), index (count) int64, picked (count, n). Entry i means the row index[i] + i * step: with step 0

@@ -1,55 +1,17 @@
-/* pe_recurrence: one direction of a recurrent layer, all steps in one call. A step is the product of the state with
- * the weight, a panel of units at a time, and the gates of these units while the sums are near. Threads share the rows
- * of the batch, or in lockstep the units: the chain of an element over k is the same either way. */
+/* pe_recurrence: one direction of a recurrent layer, all steps in one call. The product of the input with its weight is
+ * made for a stretch of steps at once, then these steps are taken: the product of the state with the weight, a panel of
+ * units at a time, and the gates of these units while the sums are near. */
 #include "recurrence.h"
-#include "lockstep.h"
 
 #include <string.h>
 
-#define FMA_NS 0.2    /* as gemm_plan.c has it */
-#define BYTE_NS 0.02  /* of the weight, from L2 */
-#define ROWS_A_THREAD 8 /* fewer: then each thread rather reads its part of the weight than all of it */
-#define SHARED_STEP_NS 1000.0 /* a step in lockstep costs 0.3 us */
-#define L1_BLOCK 6144 /* floats of a panel that wait in L1 for the next rows */
-
-void pe_sweep_product(const struct pe_sweep *s, const float *a, int64_t a_row, int64_t rows, int64_t u, int count,
-                      float *sums, int from_sums) {
-    const struct pe_panels *w = &s->weight;
-    const struct pe_gemm_kernels *kernels = &s->kernels->gemm;
-    const int64_t lanes = s->kernels->vector_floats, vectors = min64(w->panel / lanes, parts(w->n - u, lanes));
-    const int64_t between = w->set ? w->set : w->panel * w->k, most = kernels->rows[vectors - 1];
-    struct pe_gemm_tile t = {.k = (size_t)w->k, .a = a, .a_row = a_row, .a_k = 1, .b = w->at + u * w->k,
-                             .b_k = vectors * lanes, .b_panel = between, .c = sums, .c_row = count * w->panel,
-                             .from_c = from_sums, .next_c = sums};
-    if (rows == 1 && count > 1 && vectors == kernels->vectors) {
-        kernels->abreast[count - 1](&t);
-        return;
-    }
-    const int64_t depth = rows <= most ? max64(w->k, 1) : max64(L1_BLOCK / w->panel, 48);
-    const int64_t high = parts(rows, parts(rows, most));
-    for (int q = 0; q < count; q++)
-        for (int64_t p = 0; p < w->k; p += depth) {
-            t.k = (size_t)min64(depth, w->k - p);
-            t.b = w->at + u * w->k + q * between + p * t.b_k;
-            t.from_c = from_sums || p > 0;
-            for (int64_t i = 0; i < rows; i += high) {
-                t.a = a + i * a_row + p;
-                t.c = sums + i * t.c_row + q * w->panel;
-                t.next_c = t.c;
-                kernels->tile[vectors - 1][min64(high, rows - i) - 1](&t);
-            }
-        }
-}
-
-/* ---- forward ---- */
-
 static void run_gates(const struct pe_sweep *s, int64_t x, int64_t row, const float *sums, const float *h, int fresh,
                       int64_t u, int64_t n) {
-    const int64_t at = pe_sweep_start(s, pe_sweep_time(s, x)) + row;
+    const int64_t at = pe_sweep_first(s, x) + row;
     float *y = pe_matrix_row(&s->y, at) + u;
     struct pe_gates g = {.n = (size_t)n, .sum = sums, .sum_step = (size_t)s->weight.panel, .y = y, .before = h + u,
-                         .gates = pe_matrix_row(&s->gate, at) + u, .gate_step = (size_t)s->hidden,
-                         .bias = s->bias.at ? s->bias.at + u : NULL, .keep = s->kept.at != NULL};
+                         .gates = pe_matrix_row(&s->gate, at - s->gate_base) + u, .gate_step = (size_t)s->hidden,
+                         .bias = s->b_hh.at ? s->b_hh.at + u : NULL, .keep = s->kept.at != NULL};
     if (g.keep) g.kept = pe_matrix_row(&s->kept, at) + u;
     if (s->mode == PE_LSTM) {
         g.c = pe_matrix_row(&s->c_n, row) + u;
@@ -62,7 +24,7 @@ static void run_gates(const struct pe_sweep *s, int64_t x, int64_t row, const fl
 static void step_forward(const struct pe_sweep *s, int64_t x, int64_t r0, int64_t r1, int64_t u0, int64_t u1) {
     float sums[PE_RECURRENCE_SUMS] __attribute__((aligned(64)));
     const int64_t before = pe_sweep_rows_at(s, x - 1), row_sums = s->gates * s->weight.panel;
-    const int64_t start = x > 0 ? pe_sweep_start(s, pe_sweep_time(s, x - 1)) : 0;
+    const int64_t start = pe_sweep_first(s, x - 1);
     r1 = min64(r1, pe_sweep_rows_at(s, x));
     for (int64_t r = r0, rows; r < r1; r += rows) {
         const int fresh = r >= before; /* a sequence that begins here */
@@ -77,45 +39,64 @@ static void step_forward(const struct pe_sweep *s, int64_t x, int64_t r0, int64_
     }
 }
 
-/* ---- who does what ---- */
+/* ---- the whole ---- */
 
-static void rows_body(int64_t begin, int64_t end, void *arg) {
-    const struct pe_sweep *s = arg;
-    for (int64_t x = 0; x < s->moves; x++) s->step(s, x, begin, end, 0, s->hidden);
+/* gates = x w_ih^T + b_ih of the rows of a stretch */
+static pe_status input_product(pe_context *ctx, const struct pe_sweep *s, const struct pe_stretch *w, const void *packed,
+                               pe_error *err) {
+    const int64_t columns = s->gates * s->hidden;
+    const pe_tensor x = pe_matrix_tensor(&s->x, w->first, w->rows, s->inputs);
+    const pe_tensor weight = pe_turned(pe_matrix_tensor(&s->w_ih, 0, columns, s->inputs));
+    const pe_tensor bias = {s->b_ih.at, PE_FLOAT32, 1, {columns}, {4}};
+    const pe_tensor gates = pe_matrix_tensor(&s->gate, w->first - s->gate_base, w->rows, columns);
+    return pe_gemm(ctx, &(pe_gemm_args){.a = &x, .b = packed ? NULL : &weight, .packed = packed, .c = &gates,
+                                        .bias = s->b_ih.at ? &bias : NULL, .activation = PE_NO_ACTIVATION}, err);
 }
 
-static void units_body(int64_t x, int block, void *arg) {
-    const struct pe_sweep *s = arg;
-    const int64_t panels = parts(s->hidden, s->weight.panel);
-    s->step(s, x, 0, s->batch, panels * block / s->blocks * s->weight.panel,
-            min64(panels * (block + 1) / s->blocks * s->weight.panel, s->hidden));
-}
-
-void pe_sweep_run(pe_context *ctx, struct pe_sweep *s) {
-    const int64_t panels = parts(s->hidden, s->weight.panel);
-    const double weight = (double)s->gates * (double)s->hidden * (double)s->hidden, steps = (double)s->steps;
-    const double fmas = (double)s->rows * weight / s->kernels->vector_floats, bytes = steps * weight * sizeof(float);
-    const double nanoseconds = fmas * FMA_NS + bytes * BYTE_NS;
-    const int threads = pe_threads_for(ctx, nanoseconds);
-    if (threads > 1 && panels > 1 && s->batch < ROWS_A_THREAD * threads && s->moves < INT32_MAX &&
-        nanoseconds / steps >= SHARED_STEP_NS) {
-        s->blocks = (int)min64(min64(panels, 2 * threads), PE_LOCKSTEP_BLOCKS);
-        pe_lockstep(ctx, s->moves, s->blocks, threads, units_body, s);
-        return;
+/* Where many stretches follow each other, w_ih is packed once for all of them; a refusal costs time alone. */
+static void *pack_input(pe_context *ctx, const struct pe_sweep *s) {
+    const pe_tensor weight = pe_turned(pe_matrix_tensor(&s->w_ih, 0, s->gates * s->hidden, s->inputs));
+    pe_pack_args args = {.b = &weight};
+    if (s->rows <= pe_sweep_most_rows(s) || pe_pack_bytes(ctx, &args, &args.bytes, NULL)) return NULL;
+    args.packed = pe_alloc(ctx, args.bytes);
+    if (args.packed && pe_pack(ctx, &args, NULL)) {
+        pe_free(ctx, args.packed);
+        return NULL;
     }
-    const int64_t tasks = parts(parts(s->batch, PE_RECURRENCE_ROWS), threads) * threads;
-    pe_parallel_for(ctx, s->batch, parts(s->batch, tasks), threads, rows_body, s);
+    return args.packed;
+}
+
+static pe_status run_stretches(pe_context *ctx, struct pe_sweep *s, const void *packed_ih, pe_error *err) {
+    const int keeps = s->gate.at != NULL;
+    const int64_t columns = s->gates * s->hidden;
+    void *own = packed_ih ? NULL : pack_input(ctx, s), *memory = NULL;
+    pe_status status = PE_OK;
+    if (!keeps) {
+        memory = pe_alloc(ctx, (size_t)(pe_sweep_most_rows(s) * columns) * sizeof(float));
+        s->gate = (struct pe_matrix){memory, columns};
+        if (!memory) status = pe_fail(err, PE_ERR_MEMORY, -1, "recurrence: no memory for the gates");
+    }
+    for (int64_t x = 0; !status && x < s->steps;) {
+        const struct pe_stretch w = pe_sweep_stretch(s, x);
+        if (!keeps) s->gate_base = w.first;
+        status = input_product(ctx, s, &w, packed_ih ? packed_ih : own, err);
+        if (!status) pe_sweep_run(ctx, s, w.x0, w.x1);
+        x = w.x1;
+    }
+    pe_free(ctx, memory);
+    pe_free(ctx, own);
+    return status;
 }
 
 pe_status pe_recurrence(pe_context *ctx, const pe_recurrence_args *args, pe_error *err) {
     struct pe_sweep s;
     void *own = NULL;
     pe_status status = pe_sweep_open(ctx, &s, args, err);
-    if (!status && pe_sweep_is_work(&s)) status = pe_sweep_pack(ctx, &s, args->weight, args->packed, 0, &own, err);
-    if (!status && pe_sweep_is_work(&s)) {
+    const int work = !status && pe_sweep_is_work(&s);
+    if (work) status = pe_sweep_pack(ctx, &s, args->packed_hh, 0, &own, err);
+    if (work && !status) {
         s.step = step_forward;
-        s.moves = s.steps;
-        pe_sweep_run(ctx, &s);
+        status = run_stretches(ctx, &s, args->packed_ih, err);
     }
     pe_free(ctx, own);
     pe_sweep_close(ctx, &s);

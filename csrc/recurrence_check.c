@@ -20,14 +20,15 @@ static pe_status open_matrix(struct pe_matrix *m, const char *argument, const pe
     return PE_OK;
 }
 
-static pe_status open_bias(struct pe_sweep *s, const pe_tensor *t, pe_error *err) {
-    pe_tensor row;
+/* A vector, as a matrix of one row. */
+static pe_status open_vector(struct pe_matrix *m, const char *argument, const pe_tensor *t, int64_t n, pe_error *err) {
     if (!t) return PE_OK;
-    pe_status status = pe_check_dtype(t, PE_FLOAT32, "recurrence", "bias", err);
+    pe_status status = pe_check_dtype(t, PE_FLOAT32, "recurrence", argument, err);
     if (status) return status;
-    if (t->ndim != 1) return pe_fail(err, PE_ERR_SHAPE, -1, "recurrence: bias must have 1 axis, has %d", (int)t->ndim);
-    row = (pe_tensor){t->data, PE_FLOAT32, 2, {1, t->shape[0]}, {0, t->strides[0]}};
-    return open_matrix(&s->bias, "bias", &row, 1, 1, s->gates * s->hidden, err);
+    if (t->ndim != 1)
+        return pe_fail(err, PE_ERR_SHAPE, -1, "recurrence: %s must have 1 axis, has %d", argument, (int)t->ndim);
+    const pe_tensor row = {t->data, PE_FLOAT32, 2, {1, t->shape[0]}, {0, t->strides[0]}};
+    return open_matrix(m, argument, &row, 1, 1, n, err);
 }
 
 /* The rows of the steps add up, and no step has more than the one before. */
@@ -58,27 +59,29 @@ static pe_status open_sizes(pe_context *ctx, struct pe_sweep *s, const int64_t *
                                                                      "of gates", (long long)s->rows);
 }
 
-/* What both ways share: mode, sizes, the weight's shape, the state at the start. */
+/* What both ways have: mode, sizes, input, weights, the state at the start, y. */
 static pe_status open_both(pe_context *ctx, struct pe_sweep *s, const pe_recurrence_args *a, pe_error *err) {
     *s = (struct pe_sweep){.kernels = ctx->kernels, .mode = a->mode, .backwards = a->backwards != 0, .steps = a->steps};
-    struct pe_matrix weight;
     if (a->mode < PE_RNN_TANH || a->mode > PE_GRU)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "recurrence: there is no mode %d", a->mode);
     if (a->steps < 1) return pe_fail(err, PE_ERR_ARGUMENT, -1, "recurrence: %lld steps", (long long)a->steps);
-    pe_status status = pe_check_dtype(a->h0, PE_FLOAT32, "recurrence", "h0", err);
-    if (!status) status = pe_check_dtype(a->gates, PE_FLOAT32, "recurrence", "gates", err);
+    pe_status status = pe_check_dtype(a->x, PE_FLOAT32, "recurrence", "x", err);
+    if (!status) status = pe_check_dtype(a->h0, PE_FLOAT32, "recurrence", "h0", err);
     if (status) return status;
-    if (a->h0->ndim != 2 || a->gates->ndim != 2)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "recurrence: gates and h0 must have 2 axes, have %d and %d",
-                       (int)a->gates->ndim, (int)a->h0->ndim);
+    if (a->h0->ndim != 2 || a->x->ndim != 2)
+        return pe_fail(err, PE_ERR_SHAPE, -1, "recurrence: x and h0 must have 2 axes, have %d and %d", (int)a->x->ndim,
+                       (int)a->h0->ndim);
     s->gates = gates_of[a->mode];
-    s->batch = a->h0->shape[0], s->hidden = a->h0->shape[1], s->rows = a->gates->shape[0];
+    s->rows = a->x->shape[0], s->inputs = a->x->shape[1];
+    s->batch = a->h0->shape[0], s->hidden = a->h0->shape[1];
     if (s->hidden > INT64_MAX / 64) return pe_fail(err, PE_ERR_SHAPE, 1, "recurrence: h0 is too large");
-    status = open_matrix(&s->gate, "gates", a->gates, 1, s->rows, s->gates * s->hidden, err);
-    if (!status && !a->packed)
-        status = open_matrix(&weight, "weight", a->weight, 1, s->gates * s->hidden, s->hidden, err);
+    const int64_t columns = s->gates * s->hidden;
+    const int lstm = a->mode == PE_LSTM;
+    status = open_matrix(&s->x, "x", a->x, 1, s->rows, s->inputs, err);
+    if (!status) status = open_matrix(&s->w_ih, "w_ih", a->w_ih, 1, columns, s->inputs, err);
+    if (!status) status = open_matrix(&s->w_hh, "w_hh", a->w_hh, 1, columns, s->hidden, err);
     if (!status) status = open_matrix(&s->h0, "h0", a->h0, 1, s->batch, s->hidden, err);
-    if (!status) status = open_matrix(&s->c0, "c0", a->c0, a->mode == PE_LSTM, s->batch, s->hidden, err);
+    if (!status) status = open_matrix(&s->c0, "c0", a->c0, lstm, s->batch, s->hidden, err);
     if (!status) status = open_matrix(&s->y, "y", a->y, 1, s->rows, s->hidden, err);
     return status ? status : open_sizes(ctx, s, a->sizes, err);
 }
@@ -87,10 +90,14 @@ pe_status pe_sweep_open(pe_context *ctx, struct pe_sweep *s, const pe_recurrence
     *s = (struct pe_sweep){0};
     if (!a) return pe_fail(err, PE_ERR_ARGUMENT, -1, "recurrence: no arguments");
     pe_status status = open_both(ctx, s, a, err);
-    if (!status) status = open_bias(s, a->bias, err);
+    if (status) return status;
+    const int64_t columns = s->gates * s->hidden;
+    status = open_vector(&s->b_ih, "b_ih", a->b_ih, columns, err);
+    if (!status) status = open_vector(&s->b_hh, "b_hh", a->b_hh, columns, err);
     if (!status) status = open_matrix(&s->h_n, "h_n", a->h_n, 1, s->batch, s->hidden, err);
     if (!status) status = open_matrix(&s->c_n, "c_n", a->c_n, a->mode == PE_LSTM, s->batch, s->hidden, err);
-    if (!status) status = open_matrix(&s->kept, "kept", a->kept, 0, s->rows, s->hidden, err);
+    if (!status) status = open_matrix(&s->gate, "gates", a->gates, a->kept != NULL, s->rows, columns, err);
+    if (!status) status = open_matrix(&s->kept, "kept", a->kept, a->gates != NULL, s->rows, s->hidden, err);
     return status;
 }
 
@@ -99,24 +106,27 @@ pe_status pe_sweep_open_backward(pe_context *ctx, struct pe_sweep *s, const pe_r
     *s = (struct pe_sweep){0};
     if (!a) return pe_fail(err, PE_ERR_ARGUMENT, -1, "recurrence: no arguments");
     const pe_recurrence_args both = {.mode = a->mode, .backwards = a->backwards, .steps = a->steps, .sizes = a->sizes,
-                                     .gates = a->gates, .weight = a->weight, .h0 = a->h0, .c0 = a->c0, .y = a->y};
+                                     .x = a->x, .w_ih = a->w_ih, .w_hh = a->w_hh, .h0 = a->h0, .c0 = a->c0, .y = a->y};
     pe_status status = open_both(ctx, s, &both, err);
     if (status) return status;
     const int lstm = a->mode == PE_LSTM, gru = a->mode == PE_GRU;
-    const struct { struct pe_matrix *to; const char *name; const pe_tensor *t; int needed, all_rows, all_gates; } each[] = {
-        {&s->kept, "kept", a->kept, lstm || gru, 1, 0},
-        {&s->dy, "dy", a->dy, 0, 1, 0},
-        {&s->dh_n, "dh_n", a->dh_n, 0, 0, 0},
-        {&s->dc_n, "dc_n", a->dc_n, 0, 0, 0},
-        {&s->dgate, "dgates", a->dgates, 1, 1, 1},
-        {&s->dstate, "dstate", a->dstate, gru, 1, 1},
-        {&s->dh0, "dh0", a->dh0, gru || a->wants_state, 0, 0},
-        {&s->dc0, "dc0", a->dc0, lstm, 0, 0},
+    const int64_t rows = s->rows, batch = s->batch, hidden = s->hidden, columns = s->gates * hidden;
+    const struct { struct pe_matrix *to; const char *name; const pe_tensor *t; int needed; int64_t rows, columns; } each[] = {
+        {&s->gate, "gates", a->gates, 1, rows, columns},
+        {&s->kept, "kept", a->kept, lstm || gru, rows, hidden},
+        {&s->dy, "dy", a->dy, 0, rows, hidden},
+        {&s->dh_n, "dh_n", a->dh_n, 0, batch, hidden},
+        {&s->dc_n, "dc_n", a->dc_n, 0, batch, hidden},
+        {&s->dx, "dx", a->dx, 0, rows, s->inputs},
+        {&s->dw_ih, "dw_ih", a->dw_ih, 0, columns, s->inputs},
+        {&s->dw_hh, "dw_hh", a->dw_hh, 0, columns, hidden},
+        {&s->dh0, "dh0", a->dh0, gru || a->wants_state, batch, hidden},
+        {&s->dc0, "dc0", a->dc0, lstm, batch, hidden},
     };
     for (size_t i = 0; !status && i < sizeof each / sizeof *each; i++)
-        status = open_matrix(each[i].to, each[i].name, each[i].t, each[i].needed, each[i].all_rows ? s->rows : s->batch,
-                             each[i].all_gates ? s->gates * s->hidden : s->hidden, err);
-    if (!gru) s->dstate = s->dgate;
+        status = open_matrix(each[i].to, each[i].name, each[i].t, each[i].needed, each[i].rows, each[i].columns, err);
+    if (!status) status = open_vector(&s->db_ih, "db_ih", a->db_ih, columns, err);
+    if (!status) status = open_vector(&s->db_hh, "db_hh", a->db_hh, columns, err);
     s->wants_state = a->wants_state;
     return status;
 }

@@ -88,14 +88,15 @@ static pe_status open_pack(pe_context *ctx, struct pe_sweep *s, const void *pack
     return PE_OK;
 }
 
-pe_status pe_sweep_pack(pe_context *ctx, struct pe_sweep *s, const pe_tensor *weight, const void *packed, int backward,
-                        void **own, pe_error *err) {
+pe_status pe_sweep_pack(pe_context *ctx, struct pe_sweep *s, const void *packed, int backward, void **own,
+                        pe_error *err) {
     if (packed) return open_pack(ctx, s, packed, err);
     const int64_t k = backward ? s->gates * s->hidden : s->hidden, sets = backward ? 1 : s->gates;
     const int64_t floats = panel_floats(ctx, k, s->hidden, sets);
+    const pe_tensor weight = pe_matrix_tensor(&s->w_hh, 0, s->gates * s->hidden, s->hidden);
     *own = floats < 0 ? NULL : pe_alloc(ctx, (size_t)floats * sizeof(float));
     if (!*own) return pe_fail(err, PE_ERR_MEMORY, -1, "recurrence: no memory for the weight in panels");
     s->weight = describe(ctx, *own, k, s->hidden, sets);
-    fill(ctx, weight, &s->weight, sets, !backward);
+    fill(ctx, &weight, &s->weight, sets, !backward);
     return PE_OK;
 }

@@ -6,12 +6,13 @@
 #include <string.h>
 
 static void run_gates(const struct pe_sweep *s, int64_t x, int64_t row, const float *sums, const float *h, int fresh,
-                      int64_t u, int64_t n) {
+                      int64_t u, int64_t n, int last) {
     const int64_t at = pe_sweep_first(s, x) + row;
     float *y = pe_matrix_row(&s->y, at) + u;
     struct pe_gates g = {.n = (size_t)n, .sum = sums, .sum_step = (size_t)s->weight.panel, .y = y, .before = h + u,
                          .gates = pe_matrix_row(&s->gate, at - s->gate_base) + u, .gate_step = (size_t)s->hidden,
                          .bias = s->b_hh.at ? s->b_hh.at + u : NULL, .keep = s->kept.at != NULL};
+    g.ahead = last ? g.gates : g.gates + s->gate.row;
     if (g.keep) g.kept = pe_matrix_row(&s->kept, at) + u;
     if (s->mode == PE_LSTM) {
         g.c = pe_matrix_row(&s->c_n, row) + u;
@@ -34,7 +35,8 @@ static void step_forward(const struct pe_sweep *s, int64_t x, int64_t r0, int64_
         for (int64_t u = u0; u < u1; u += s->weight.panel) {
             pe_sweep_product(s, h, from->row, rows, u, s->gates, sums, 0);
             for (int64_t i = 0; i < rows; i++)
-                run_gates(s, x, r + i, sums + i * row_sums, h + i * from->row, fresh, u, min64(s->weight.panel, u1 - u));
+                run_gates(s, x, r + i, sums + i * row_sums, h + i * from->row, fresh, u, min64(s->weight.panel, u1 - u),
+                          i + 1 == rows);
         }
     }
 }

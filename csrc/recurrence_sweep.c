@@ -8,35 +8,66 @@
 #define BYTE_NS 0.02  /* of the weight, from L2 */
 #define ROWS_A_THREAD 8 /* fewer: then each thread rather reads its part of the weight than all of it */
 #define SHARED_STEP_NS 1000.0 /* a step in lockstep costs 0.3 us */
-#define STRETCH (1 << 19) /* floats of gates: 2 MB, which the caches hold between the product and the steps */
+#define STRETCH (1 << 20) /* floats of gates: 4 MB, which the last cache holds between the product and the steps */
 #define L1_BLOCK 6144 /* floats of a panel that wait in L1 for the next rows */
+
+/* Some rows against one panel at a time: what all tiles share, and where the panels lie. */
+struct product {
+    const struct pe_sweep *s;
+    struct pe_gemm_tile tile;
+    int64_t vectors, depth, tiles, rows, u, between;
+    int count;
+};
+
+/* The block of the weight that is read after the steps of k from p on of panel q. */
+static const float *next_block(const struct product *w, int q, int64_t p) {
+    const struct pe_panels *weight = &w->s->weight;
+    if (p + w->depth < weight->k) return w->tile.b + w->depth * w->tile.b_k;
+    if (q + 1 < w->count) return weight->at + w->u * weight->k + (q + 1) * w->between;
+    return w->u + weight->panel < weight->n ? weight->at + (w->u + weight->panel) * weight->k : weight->at;
+}
+
+/* All rows against one block of a panel; while they are at work each tile asks for its share of the next. */
+static void run_block(struct product *w, int q, int64_t p, const float *a, float *sums) {
+    const struct pe_gemm_kernels *kernels = &w->s->kernels->gemm;
+    struct pe_gemm_tile *t = &w->tile;
+    const int64_t turns = parts((int64_t)t->k, PE_GEMM_AHEAD), lines = w->depth * t->b_k / 16;
+    t->ahead = next_block(w, q, p);
+    t->ahead_lines = (int)parts(lines, turns * w->tiles);
+    t->ahead_step = t->ahead_lines * 16;
+    for (int64_t x = 0, i = 0; x < w->tiles; x++) {
+        const int64_t high = w->rows / w->tiles + (x < w->rows % w->tiles);
+        t->a = a + i * t->a_row + p;
+        t->c = sums + i * t->c_row + q * w->s->weight.panel;
+        t->next_c = t->c;
+        kernels->tile[w->vectors - 1][high - 1](t);
+        t->ahead += turns * t->ahead_step;
+        i += high;
+    }
+}
 
 void pe_sweep_product(const struct pe_sweep *s, const float *a, int64_t a_row, int64_t rows, int64_t u, int count,
                       float *sums, int from_sums) {
-    const struct pe_panels *w = &s->weight;
+    const struct pe_panels *weight = &s->weight;
     const struct pe_gemm_kernels *kernels = &s->kernels->gemm;
-    const int64_t lanes = s->kernels->vector_floats, vectors = min64(w->panel / lanes, parts(w->n - u, lanes));
-    const int64_t between = w->set ? w->set : w->panel * w->k, most = kernels->rows[vectors - 1];
-    struct pe_gemm_tile t = {.k = (size_t)w->k, .a = a, .a_row = a_row, .a_k = 1, .b = w->at + u * w->k,
-                             .b_k = vectors * lanes, .b_panel = between, .c = sums, .c_row = count * w->panel,
-                             .from_c = from_sums, .next_c = sums};
+    const int64_t lanes = s->kernels->vector_floats, vectors = min64(weight->panel / lanes, parts(weight->n - u, lanes));
+    struct product w = {.s = s, .vectors = vectors, .rows = rows, .u = u, .count = count,
+                        .tiles = parts(rows, kernels->rows[vectors - 1]),
+                        .between = weight->set ? weight->set : weight->panel * weight->k};
+    w.tile = (struct pe_gemm_tile){.k = (size_t)weight->k, .a = a, .a_row = a_row, .a_k = 1,
+                                   .b = weight->at + u * weight->k, .b_k = vectors * lanes, .b_panel = w.between,
+                                   .c = sums, .c_row = count * weight->panel, .from_c = from_sums, .next_c = sums};
     if (rows == 1 && count > 1 && vectors == kernels->vectors) {
-        kernels->abreast[count - 1](&t);
+        kernels->abreast[count - 1](&w.tile);
         return;
     }
-    const int64_t depth = rows <= most ? max64(w->k, 1) : max64(L1_BLOCK / w->panel, 48);
-    const int64_t high = parts(rows, parts(rows, most));
+    w.depth = w.tiles == 1 ? max64(weight->k, 1) : max64(L1_BLOCK / weight->panel, 48);
     for (int q = 0; q < count; q++)
-        for (int64_t p = 0; p < w->k; p += depth) {
-            t.k = (size_t)min64(depth, w->k - p);
-            t.b = w->at + u * w->k + q * between + p * t.b_k;
-            t.from_c = from_sums || p > 0;
-            for (int64_t i = 0; i < rows; i += high) {
-                t.a = a + i * a_row + p;
-                t.c = sums + i * t.c_row + q * w->panel;
-                t.next_c = t.c;
-                kernels->tile[vectors - 1][min64(high, rows - i) - 1](&t);
-            }
+        for (int64_t p = 0; p < weight->k; p += w.depth) {
+            w.tile.k = (size_t)min64(w.depth, weight->k - p);
+            w.tile.b = weight->at + u * weight->k + q * w.between + p * w.tile.b_k;
+            w.tile.from_c = from_sums || p > 0;
+            run_block(&w, q, p, a, sums);
         }
 }
 

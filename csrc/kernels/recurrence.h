@@ -17,6 +17,7 @@ struct pe_gates {
     size_t sum_step;
     float *gates;        /* x W^T + bias of the input */
     size_t gate_step;    /* of gates and bias */
+    const float *ahead;  /* gates of the row that comes next, to be asked for */
     const float *bias;   /* or NULL: 0 */
     const float *before; /* lstm: c of the step before; gru: h of the step before */
     float *y, *c, *kept; /* c may be before */

@@ -138,18 +138,18 @@ PE_API pe_status pe_batch_norm_backward(pe_context *, const pe_batch_norm_backwa
 
 /* ---- recurrence --------------------------------------------------------- */
 
-/* The steps of one direction of a recurrent layer. x (rows, in) holds the input of all steps, one step behind the other:
- * sizes[t] rows of step t, never more than of the step before, or NULL: all are alike. With a = (w_ih x + b_ih) +
- * (w_hh h + b_hh), h and c of the step before, h0 and c0 at first, from the last step on where backwards is set, w_ih
- * (G H, in), w_hh (G H, H), the biases (G H) or NULL:
+/* The steps of one direction of a recurrent layer. x (rows, in) holds the input of all steps, one step behind the
+ * other: sizes[t] rows of step t, never more than of the step before, or NULL: all are alike. With
+ * a = (w_ih x + b_ih) + (w_hh h + b_hh), h and c of the step before, h0 and c0 at first, from the last step on where
+ * backwards is set, w_ih (G H, in), w_hh (G H, H), the biases (G H) or NULL:
  *   RNN   h = tanh(a), relu(a)                                                   G = 1
  *   LSTM  c = sigmoid(a_f) c + sigmoid(a_i) tanh(a_g), h = sigmoid(a_o) tanh(c)  G = 4: i f g o
  *   GRU   n = tanh(w_ih x + b_ih + sigmoid(a_r) p), p = w_hh h + b_hh, both n's part,
  *         h = n + sigmoid(a_z) (h - n)                                           G = 3: r z n
  * y (rows, H) becomes h of every step, h_n and c_n (sizes[0], H) that of each sequence's last. c0 and c_n belong to the
- * LSTM. gates (rows, G H) and kept (rows, H) are for the derivative, or both NULL: what the squashing functions gave, and
- * c of every step (LSTM) or p (GRU). Columns lie side by side, rows as far apart as they like; nothing overlaps. float32.
- * A row's bits depend on its sequence alone: neither on threads nor on the rows beside it. */
+ * LSTM. gates (rows, G H) and kept (rows, H) are for the derivative, or both NULL: what the squashing functions gave,
+ * and c of every step (LSTM) or p (GRU). Columns lie side by side, rows as far apart as they like; nothing overlaps;
+ * all is float32. A row's bits depend on its sequence alone: neither on threads nor on the rows beside it. */
 enum pe_recurrence_mode { PE_RNN_TANH = 0, PE_RNN_RELU, PE_LSTM, PE_GRU };
 typedef struct pe_recurrence_args {
     int mode, backwards;
@@ -162,9 +162,9 @@ typedef struct pe_recurrence_args {
 PE_API pe_status pe_recurrence(pe_context *, const pe_recurrence_args *, pe_error *);
 
 /* Its derivative, from what it kept and the gradients dy (rows, H), dh_n, dc_n, each of which may be NULL: 0. What is
- * not NULL of dx, dw_ih, dw_hh, db_ih and db_hh is written; dx is added to where add_dx is set. dc0 (LSTM) and dh0 become
- * the gradients of the state where wants_state is set: else they are memory to work in, and dh0 may be NULL but for the
- * GRU. The sums over rows are one chain, from the last step of the recurrence to the first. */
+ * not NULL of dx, dw_ih, dw_hh, db_ih and db_hh is written; dx is added to where add_dx is set. dc0 (LSTM) and dh0
+ * become the gradients of the state where wants_state is set: else they are memory to work in, and dh0 may be NULL but
+ * for the GRU. The sums over rows are one chain, from the last step of the recurrence to the first. */
 typedef struct pe_recurrence_backward_args {
     int mode, backwards;
     int64_t steps;

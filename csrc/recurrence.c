@@ -35,8 +35,8 @@ static void step_forward(const struct pe_sweep *s, int64_t x, int64_t r0, int64_
         for (int64_t u = u0; u < u1; u += s->weight.panel) {
             pe_sweep_product(s, h, from->row, rows, u, s->gates, sums, 0);
             for (int64_t i = 0; i < rows; i++)
-                run_gates(s, x, r + i, sums + i * row_sums, h + i * from->row, fresh, u, min64(s->weight.panel, u1 - u),
-                          i + 1 == rows);
+                run_gates(s, x, r + i, sums + i * row_sums, h + i * from->row, fresh, u,
+                          min64(s->weight.panel, u1 - u), i + 1 == rows);
         }
     }
 }
@@ -44,8 +44,8 @@ static void step_forward(const struct pe_sweep *s, int64_t x, int64_t r0, int64_
 /* ---- the whole ---- */
 
 /* gates = x w_ih^T + b_ih of the rows of a stretch */
-static pe_status input_product(pe_context *ctx, const struct pe_sweep *s, const struct pe_stretch *w, const void *packed,
-                               pe_error *err) {
+static pe_status input_product(pe_context *ctx, const struct pe_sweep *s, const struct pe_stretch *w,
+                               const void *packed, pe_error *err) {
     const int64_t columns = s->gates * s->hidden;
     const pe_tensor x = pe_matrix_tensor(&s->x, w->first, w->rows, s->inputs);
     const pe_tensor weight = pe_turned(pe_matrix_tensor(&s->w_ih, 0, columns, s->inputs));

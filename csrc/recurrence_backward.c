@@ -103,11 +103,13 @@ static void step_back(const struct pe_sweep *s, int64_t x, int64_t r0, int64_t r
 
 /* ---- the products over rows ---- */
 
-static pe_status add_product(pe_context *ctx, const pe_tensor *a, const pe_tensor *b, const struct pe_matrix *c, int add,
-                             pe_error *err) {
+/* c = a b, or c += a b */
+static pe_status add_product(pe_context *ctx, const pe_tensor *a, const pe_tensor *b, const struct pe_matrix *c,
+                             int add, pe_error *err) {
     if (!c->at) return PE_OK;
     const pe_tensor to = pe_matrix_tensor(c, 0, a->shape[0], b->shape[1]);
-    return pe_gemm(ctx, &(pe_gemm_args){.a = a, .b = b, .c = &to, .accumulate = add, .activation = PE_NO_ACTIVATION}, err);
+    const pe_gemm_args args = {.a = a, .b = b, .c = &to, .accumulate = add, .activation = PE_NO_ACTIVATION};
+    return pe_gemm(ctx, &args, err);
 }
 
 /* What h was before each row's step. */

@@ -111,7 +111,13 @@ pe_status pe_sweep_open_backward(pe_context *ctx, struct pe_sweep *s, const pe_r
     if (status) return status;
     const int lstm = a->mode == PE_LSTM, gru = a->mode == PE_GRU;
     const int64_t rows = s->rows, batch = s->batch, hidden = s->hidden, columns = s->gates * hidden;
-    const struct { struct pe_matrix *to; const char *name; const pe_tensor *t; int needed; int64_t rows, columns; } each[] = {
+    const struct {
+        struct pe_matrix *to;
+        const char *name;
+        const pe_tensor *t;
+        int needed;
+        int64_t rows, columns;
+    } each[] = {
         {&s->gate, "gates", a->gates, 1, rows, columns},
         {&s->kept, "kept", a->kept, lstm || gru, rows, hidden},
         {&s->dy, "dy", a->dy, 0, rows, hidden},

@@ -1,6 +1,6 @@
-/* The weight of a recurrent layer in panels. Forward, each gate's rows are a matrix of their own, (k, H) when turned, so
- * that panels of all gates meet the same units; a head says what it is, as in gemm_pack.c. Backward, the weight as it
- * is, (G H, H), is one matrix. */
+/* The weight of a recurrent layer in panels. Forward, each gate's rows are a matrix of their own, (k, H) when turned,
+ * so that panels of all gates meet the same units; a head says what it is, as in gemm_pack.c. Backward, the weight as
+ * it is, (G H, H), is one matrix. */
 #include "recurrence.h"
 #include "gemm_plan.h"
 
@@ -46,7 +46,7 @@ static pe_status check_weight(const pe_tensor *w, int gates, pe_error *err) {
     pe_status status = pe_check_dtype(w, PE_FLOAT32, "recurrence_pack", "weight", err);
     if (status) return status;
     if (gates < 1 || gates > PE_RECURRENCE_GATES || w->ndim != 2 || w->shape[0] != gates * w->shape[1])
-        return pe_fail(err, PE_ERR_SHAPE, 0, "recurrence_pack: weight must be (%d H, H), has %d axes, the first of %lld",
+        return pe_fail(err, PE_ERR_SHAPE, 0, "recurrence_pack: weight must be (%d H, H), has %d axes, the first %lld",
                        gates, (int)w->ndim, (long long)(w->ndim ? w->shape[0] : 0));
     if (w->shape[1] > 1 && w->strides[1] != 4)
         return pe_fail(err, PE_ERR_ARGUMENT, 1, "recurrence_pack: the columns of weight must lie side by side");
@@ -82,7 +82,7 @@ static pe_status open_pack(pe_context *ctx, struct pe_sweep *s, const void *pack
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "recurrence: packed is no weight that pe_recurrence_pack made at the "
                                                  "level %s", ctx->kernels->isa);
     if (head->gates != s->gates || head->n != s->hidden)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "recurrence: packed is of %d gates of %lld units, the layer has %d of %lld",
+        return pe_fail(err, PE_ERR_SHAPE, -1, "recurrence: packed has %d gates of %lld units, the layer %d of %lld",
                        (int)head->gates, (long long)head->n, s->gates, (long long)s->hidden);
     s->weight = describe(ctx, (const float *)((const char *)packed + HEAD_BYTES), head->k, head->n, head->gates);
     return PE_OK;

@@ -1,6 +1,6 @@
-/* What the sweeps of recurrent layers share, forward and backward: the product of some rows with panels of the weight, who
- * does what, and how many steps are worked on together. Threads share the rows of the batch, or in lockstep the units:
- * the chain of an element over k is the same either way. */
+/* What the sweeps of recurrent layers share, forward and backward: the product of some rows with panels of the weight,
+ * who does what, and how many steps are worked on together. Threads share the rows of the batch, or in lockstep the
+ * units (docs/decisions/009): the chain of an element over k is the same either way. */
 #include "recurrence.h"
 #include "lockstep.h"
 
@@ -50,7 +50,8 @@ void pe_sweep_product(const struct pe_sweep *s, const float *a, int64_t a_row, i
                       float *sums, int from_sums) {
     const struct pe_panels *weight = &s->weight;
     const struct pe_gemm_kernels *kernels = &s->kernels->gemm;
-    const int64_t lanes = s->kernels->vector_floats, vectors = min64(weight->panel / lanes, parts(weight->n - u, lanes));
+    const int64_t lanes = s->kernels->vector_floats;
+    const int64_t vectors = min64(weight->panel / lanes, parts(weight->n - u, lanes));
     struct product w = {.s = s, .vectors = vectors, .rows = rows, .u = u, .count = count,
                         .tiles = parts(rows, kernels->rows[vectors - 1]),
                         .between = weight->set ? weight->set : weight->panel * weight->k};

@@ -4,7 +4,8 @@ cdef const int64_t *sizes_of(Tensor sizes, int64_t steps) except? NULL:
     """The rows of each step, in C's hands; NULL where there are none: all are alike."""
     if sizes is None:
         return NULL
-    if sizes.view.dtype != PE_INT64 or sizes.view.ndim != 1 or sizes.view.shape[0] != steps or not is_dense(&sizes.view):
+    if sizes.view.dtype != PE_INT64 or sizes.view.ndim != 1 or sizes.view.shape[0] != steps \
+            or not is_dense(&sizes.view):
         raise ValueError(f"recurrence: sizes must be dense int64 of shape ({steps},), got {sizes.dtype.name} of shape "
                          f"{sizes.shape}")
     return <const int64_t *>sizes.view.data

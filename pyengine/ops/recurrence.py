@@ -39,9 +39,8 @@ def recurrence(mode: str, x: Tensor, batch_sizes: list, state: tuple, weights: l
     finally:
         _core.set_grad_mode(was)
     if keep:
-        y, *last = outputs
         meta = (mode, batch_sizes, len(state), len(weights))
-        saved = (x, y, *state, *flat, *kept)
+        saved = (x, outputs[0], *state, *flat, *kept)
         _core.record_function(outputs, "recurrence", (x, *state, *flat), saved, _backward, meta)
     return outputs
 

@@ -136,6 +136,50 @@ typedef struct pe_batch_norm_backward_args {
 } pe_batch_norm_backward_args;
 PE_API pe_status pe_batch_norm_backward(pe_context *, const pe_batch_norm_backward_args *, pe_error *);
 
+/* ---- recurrence --------------------------------------------------------- */
+
+/* The steps of one direction of a recurrent layer. x (rows, in) holds the input of all steps, one step behind the
+ * other: sizes[t] rows of step t, never more than of the step before, or NULL: all are alike. With
+ * a = (w_ih x + b_ih) + (w_hh h + b_hh), h and c of the step before, h0 and c0 at first, from the last step on where
+ * backwards is set, w_ih (G H, in), w_hh (G H, H), the biases (G H) or NULL:
+ *   RNN   h = tanh(a), relu(a)                                                   G = 1
+ *   LSTM  c = sigmoid(a_f) c + sigmoid(a_i) tanh(a_g), h = sigmoid(a_o) tanh(c)  G = 4: i f g o
+ *   GRU   n = tanh(w_ih x + b_ih + sigmoid(a_r) p), p = w_hh h + b_hh, both n's part,
+ *         h = n + sigmoid(a_z) (h - n)                                           G = 3: r z n
+ * y (rows, H) becomes h of every step, h_n and c_n (sizes[0], H) that of each sequence's last. c0 and c_n belong to the
+ * LSTM. gates (rows, G H) and kept (rows, H) are for the derivative, or both NULL: what the squashing functions gave,
+ * and c of every step (LSTM) or p (GRU). Columns lie side by side, rows as far apart as they like; nothing overlaps;
+ * all is float32. A row's bits depend on its sequence alone: neither on threads nor on the rows beside it. */
+enum pe_recurrence_mode { PE_RNN_TANH = 0, PE_RNN_RELU, PE_LSTM, PE_GRU };
+typedef struct pe_recurrence_args {
+    int mode, backwards;
+    int64_t steps;
+    const int64_t *sizes;
+    const pe_tensor *x, *w_ih, *w_hh, *b_ih, *b_hh, *h0, *c0, *y, *h_n, *c_n, *gates, *kept;
+    const void *packed_ih; /* w_ih turned, by pe_pack, or NULL */
+    const void *packed_hh; /* w_hh by pe_recurrence_pack, or NULL */
+} pe_recurrence_args;
+PE_API pe_status pe_recurrence(pe_context *, const pe_recurrence_args *, pe_error *);
+
+/* Its derivative, from what it kept and the gradients dy (rows, H), dh_n, dc_n, each of which may be NULL: 0. What is
+ * not NULL of dx, dw_ih, dw_hh, db_ih and db_hh is written; dx is added to where add_dx is set. dc0 (LSTM) and dh0
+ * become the gradients of the state where wants_state is set: else they are memory to work in, and dh0 may be NULL but
+ * for the GRU. The sums over rows are one chain, from the last step of the recurrence to the first. */
+typedef struct pe_recurrence_backward_args {
+    int mode, backwards;
+    int64_t steps;
+    const int64_t *sizes;
+    const pe_tensor *x, *w_ih, *w_hh, *h0, *c0, *y, *gates, *kept, *dy, *dh_n, *dc_n;
+    const pe_tensor *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dh0, *dc0;
+    int wants_state, add_dx;
+} pe_recurrence_backward_args;
+PE_API pe_status pe_recurrence_backward(pe_context *, const pe_recurrence_backward_args *, pe_error *);
+
+/* Lays a weight (gates H, H) out once for many calls of pe_recurrence; the bits are the same. packed:
+ * pe_recurrence_pack_bytes(..) bytes of the caller's on a boundary of 64. Of one level of one process. */
+PE_API pe_status pe_recurrence_pack_bytes(pe_context *, const pe_tensor *weight, int gates, size_t *bytes, pe_error *);
+PE_API pe_status pe_recurrence_pack(pe_context *, const pe_tensor *weight, int gates, void *packed, pe_error *);
+
 /* ---- rows by number ------------------------------------------------------ */
 
 /* matrix (rows, n), index (count) int64, picked (count, n). Entry i means the row index[i] + i * step: with step 0

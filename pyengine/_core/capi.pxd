@@ -361,3 +361,51 @@ cdef extern from "pyengine.h" nogil:
         const int64_t *n
         double *out
     pe_status pe_norm2(pe_context *, const pe_norm_args *, pe_error *)
+
+    enum pe_recurrence_mode:
+        PE_RNN_TANH, PE_RNN_RELU, PE_LSTM, PE_GRU
+    ctypedef struct pe_recurrence_args:
+        int mode, backwards
+        int64_t steps
+        const int64_t *sizes
+        const pe_tensor *x
+        const pe_tensor *w_ih
+        const pe_tensor *w_hh
+        const pe_tensor *b_ih
+        const pe_tensor *b_hh
+        const pe_tensor *h0
+        const pe_tensor *c0
+        const pe_tensor *y
+        const pe_tensor *h_n
+        const pe_tensor *c_n
+        const pe_tensor *gates
+        const pe_tensor *kept
+        const void *packed_ih
+        const void *packed_hh
+    pe_status pe_recurrence(pe_context *, const pe_recurrence_args *, pe_error *)
+    ctypedef struct pe_recurrence_backward_args:
+        int mode, backwards
+        int64_t steps
+        const int64_t *sizes
+        const pe_tensor *x
+        const pe_tensor *w_ih
+        const pe_tensor *w_hh
+        const pe_tensor *h0
+        const pe_tensor *c0
+        const pe_tensor *y
+        const pe_tensor *gates
+        const pe_tensor *kept
+        const pe_tensor *dy
+        const pe_tensor *dh_n
+        const pe_tensor *dc_n
+        const pe_tensor *dx
+        const pe_tensor *dw_ih
+        const pe_tensor *dw_hh
+        const pe_tensor *db_ih
+        const pe_tensor *db_hh
+        const pe_tensor *dh0
+        const pe_tensor *dc0
+        int wants_state, add_dx
+    pe_status pe_recurrence_backward(pe_context *, const pe_recurrence_backward_args *, pe_error *)
+    pe_status pe_recurrence_pack_bytes(pe_context *, const pe_tensor *, int, size_t *, pe_error *)
+    pe_status pe_recurrence_pack(pe_context *, const pe_tensor *, int, void *, pe_error *)

@@ -37,6 +37,33 @@ PE_API pe_status pe_conv_weight(pe_context *, const pe_conv_args *, pe_error *);
 PE_API pe_status pe_conv_pack_bytes(pe_context *, const pe_conv_args *, size_t *bytes, pe_error *);
 PE_API pe_status pe_conv_pack(pe_context *, const pe_conv_args *, void *packed, pe_error *);
 
+/* ---- attention ---------------------------------------------------------- */
+
+/* out[b,h,i] = sum over j of w[i,j] v[b,g,j], w = softmax over the keys j that i sees of
+ *   q[b,h,i] . k[b,g,j] scale + mask[b,h,i,j] - slopes[h] |query_start + i - j|,   g = h / (heads of q / heads of k);
+ * zeros where it sees none. It sees j < lengths[b]; where causal is set, j <= query_start + i, and where window is not
+ * 0, j > query_start + i - window.
+ * q (B, H, L, E), k (B, G, S, E), v (B, G, S, V), out (B, H, L, V): float32, rows dense, other strides free. mask
+ * (B, H, L, S): float32, or bool (true: takes part); any strides, 0 among them. lengths (B) int64; slopes (H) float32.
+ * lse, dense (B, H, L): the logarithm of the sum of exponentials, +infinity where no key is seen. All four may be NULL.
+ * The bits of a row depend on what it sees alone: not on threads, other rows, or keys behind the last it sees. Scratch
+ * does not grow with L or S. out and lse overlap nothing. */
+typedef struct pe_attention_args {
+    const pe_tensor *q, *k, *v, *out, *lse, *mask, *lengths, *slopes;
+    float scale;
+    int causal;
+    int64_t query_start, window;
+} pe_attention_args;
+PE_API pe_status pe_attention(pe_context *, const pe_attention_args *, pe_error *);
+/* From the gradient g of out: dq, dk, dv, of the shapes of q, k, v (dk and dv summed over the heads that share them).
+ * forward has out and lse as they were made. Weights are computed again; the order of all sums follows from the shapes
+ * alone. Beside the scratch, at most three more of dk and dv. */
+typedef struct pe_attention_backward_args {
+    const pe_attention_args *forward;
+    const pe_tensor *g, *dq, *dk, *dv;
+} pe_attention_backward_args;
+PE_API pe_status pe_attention_backward(pe_context *, const pe_attention_backward_args *, pe_error *);
+
 /* ---- softmax and cross entropy ------------------------------------------ */
 
 /* Along the last axis. out = exp(x - lse(x)), or x - lse(x) when logarithm is set. */

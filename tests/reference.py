@@ -108,6 +108,14 @@ STRUCTURED = {
     "l1_loss": lambda x, t: np.mean(np.abs(x - t)),
 }
 
+
+def attention(q, k, v, mask=0.0, scale=None):
+    """softmax(q k^T scale + mask) v; zeros where a mask hides all."""
+    scores = q @ np.swapaxes(k, -1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale) + mask
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(special.softmax(scores, -1)) @ v
+
+
 # where a row is smooth and defined
 DOMAIN = {
     "sqrt": (0.1, 4), "rsqrt": (0.1, 4), "reciprocal": (0.2, 4), "log": (0.1, 4), "log2": (0.1, 4),

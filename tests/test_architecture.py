@@ -147,6 +147,7 @@ ACCUMULATING = {
     "int4.inc": "the tile of four-bit weights, which it turns into floats in registers",
     "reduce.inc": "sums of squares",
     "softmax.inc": "the sum of g y in the backward pass",
+    "attention.inc": "what a row's gradient and its output have in common: two vectors",
     "norm.inc": "the variance of a row, and the sums of its backward pass",
     "batch_norm.inc": "the variance of a channel, and the sums of its backward pass",
     "optim.def": "the optimizer's own formula",

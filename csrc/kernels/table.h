@@ -3,6 +3,7 @@
 #ifndef PE_KERNELS_TABLE_H
 #define PE_KERNELS_TABLE_H
 
+#include "attention.h"
 #include "batch_norm.h"
 #include "cross_entropy.h"
 #include "convert.h"
@@ -30,6 +31,7 @@ struct pe_kernels {
     struct pe_qgemm_kernels qgemm;
     struct pe_int4_kernels int4;
     struct pe_softmax_kernels softmax;
+    struct pe_attention_kernels attention;
     struct pe_norm_kernels norm;
     struct pe_cross_entropy_kernels cross_entropy;
     struct pe_random_kernels random;

@@ -52,12 +52,15 @@ PE_INLINE vf pe_exp2_near0(vf f) {
     return v_fma(f, p, v_set(1.0f));
 }
 
-/* 2^x. Bound 1 ULP (generic 1.25). x = n + f exactly, |f| <= 1/2. */
-PE_INLINE vf v_exp2(vf x) {
-    x = pe_clamp(x, -152.0f, 129.0f);
+/* 2^x for x < 129. Bound 1 ULP (generic 1.25). x = n + f exactly, |f| <= 1/2. */
+PE_INLINE vf pe_exp2_negative(vf x) {
+    x = v_greater(v_set(-152.0f), x);
     vf n = v_round(x);
     return v_ldexp(pe_exp2_near0(x - n), n);
 }
+
+/* 2^x. Bound 1 ULP (generic 1.25). */
+PE_INLINE vf v_exp2(vf x) { return pe_exp2_negative(v_lesser(v_set(129.0f), x)); }
 
 /* e^x - 1. Bound 2 ULP. 2^n (expm1(r) + 1) - 1 as 2^n expm1(r) + (2^n - 1); at n = 128 half of
  * it is computed, as 2^128 is no float. */

@@ -314,6 +314,27 @@ cdef extern from "pyengine.h" nogil:
         int training
     pe_status pe_batch_norm_backward(pe_context *, const pe_batch_norm_backward_args *, pe_error *)
 
+    ctypedef struct pe_attention_args:
+        const pe_tensor *q
+        const pe_tensor *k
+        const pe_tensor *v
+        const pe_tensor *out
+        const pe_tensor *lse
+        const pe_tensor *mask
+        const pe_tensor *lengths
+        const pe_tensor *slopes
+        float scale
+        int causal
+        int64_t query_start, window
+    pe_status pe_attention(pe_context *, const pe_attention_args *, pe_error *)
+    ctypedef struct pe_attention_backward_args:
+        const pe_attention_args *forward
+        const pe_tensor *g
+        const pe_tensor *dq
+        const pe_tensor *dk
+        const pe_tensor *dv
+    pe_status pe_attention_backward(pe_context *, const pe_attention_backward_args *, pe_error *)
+
     ctypedef struct pe_rows_by_number_args:
         const pe_tensor *matrix
         const pe_tensor *index

@@ -21,6 +21,7 @@ from pyengine.ops.conv import *
 from pyengine.ops.counting import one_hot
 from pyengine.ops.distance import normalize
 from pyengine.ops.grid import affine_grid, grid_sample
+from pyengine.ops.heads import *
 from pyengine.ops.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from pyengine.ops.pad import pad
 from pyengine.ops.pool import *
@@ -70,6 +71,7 @@ __all__ = [
     "tanh",
 ]
 __all__ += ops.attention.__all__
+__all__ += ops.heads.__all__
 __all__ += ops.conv.__all__
 __all__ += ops.pool.__all__
 __all__ += ops.pool_adaptive.__all__

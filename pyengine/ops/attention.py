@@ -1,20 +1,22 @@
-"""Attention, composed of products and softmax. (Vaswani et al., 2017)"""
+"""Attention: softmax of scaled dot products, in blocks that never hold all scores. (Vaswani et al., 2017; Dao et al.,
+2022; Press et al., 2022: slopes)"""
 
-from math import prod, sqrt
+from math import sqrt
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import tensor_only
-from pyengine.ops.create import zeros
-from pyengine.ops.product import linear, matmul
+from pyengine.ops._method import recorded, rule, tensor_only
+from pyengine.ops.product import matmul
 from pyengine.ops.random import dropout
-from pyengine.ops.reduction import amax, mean
+from pyengine.ops.reduction import amax
+from pyengine.ops.reduction import sum as total
 from pyengine.ops.rounding import where
-from pyengine.ops.shape import cat, expand, permute, reshape, transpose, unsqueeze
+from pyengine.ops.shape import expand, reshape, transpose
 from pyengine.ops.softmax import softmax
 
-__all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
+__all__ = ["scaled_dot_product_attention"]
 
+_WHAT = "scaled_dot_product_attention"
 _MINUS_INFINITY = float("-inf")
 
 
@@ -27,40 +29,109 @@ def scaled_dot_product_attention(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
+    *,
+    query_start: int = 0,
+    window: int | None = None,
+    lengths: Tensor | None = None,
+    slopes: Tensor | None = None,
 ) -> Tensor:
-    """softmax(query key^T scale + mask) value.
+    """softmax(query key^T scale + mask) value, in memory that is linear in L and S.
 
     Arguments: attn_mask, broadcast to (..., L, S): bool (True takes part) or float32 (is added); dropout_p, of the
-    weights; is_causal: query i sees keys 0 .. i; scale, 1/sqrt(E) where it is None; enable_gqa: query has a multiple of
-    the heads (axis -3) of key and value.
+    weights; is_causal: query i sees the keys 0 .. query_start + i, the last `window` of them where that is given;
+    scale, 1/sqrt(E) where it is None; enable_gqa: query has a multiple of the heads (axis -3) of key and value;
+    lengths (N), int64: so many keys of each sample are seen, the rest is padding; slopes (heads): slopes
+    |query_start + i - j| is subtracted from the score of key j (ALiBi). Memory stays linear but for dropout, and where
+    attn_mask or slopes want a gradient.
     Shape: query (..., L, E), key (..., S, E), value (..., S, V) -> (..., L, V). A query that sees no key gives zeros.
+    RuntimeError names shapes that do not fit, IndexError a length beyond S.
 
     >>> import pyengine as pe
     >>> x = pe.tensor([[1.0, 0.0], [0.0, 1.0]])
     >>> scaled_dot_product_attention(x, x, x, is_causal=True)[0].tolist()
     [1.0, 0.0]
     """
-    what = "scaled_dot_product_attention"
-    for x, name in ((query, "query"), (key, "key"), (value, "value")):
-        if tensor_only(x, what, name).ndim < 2:
-            raise RuntimeError(f"{what}: {name} needs 2 axes or more, got shape {x.shape}")
-        if x.dtype is not query.dtype:
-            raise RuntimeError(f"{what}: dtypes {query.dtype.name} of query and {x.dtype.name} of {name} differ")
-    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
-        raise RuntimeError(f"{what}: query {query.shape}, key {key.shape} and value {value.shape} do not fit")
-    if attn_mask is not None and is_causal:
-        raise RuntimeError(f"{what}: attn_mask and is_causal exclude each other")
-    if enable_gqa:
-        key, value = (_more_heads(x, query, what) for x in (key, value))
-    lengths = query.shape[-2], key.shape[-2]
-    mask = causal_mask(*lengths) if is_causal else None if attn_mask is None else _additive(attn_mask, what)
-    factor = 1.0 / sqrt(query.shape[-1]) if scale is None and query.shape[-1] else 1.0 if scale is None else scale
+    _check(query, key, value, attn_mask, is_causal, window)
+    for x, name in ((lengths, "lengths"), (slopes, "slopes")):
+        if x is not None:
+            tensor_only(x, _WHAT, name)
+    factor = float(scale) if scale is not None else 1.0 / sqrt(query.shape[-1]) if query.shape[-1] else 1.0
+    options = factor, bool(is_causal), query_start, 0 if window is None else window
+    if dropout_p or recorded(attn_mask, slopes) or not _is_plain(query, key, value, enable_gqa):
+        return _composed(query, key, value, attn_mask, dropout_p, options, enable_gqa, lengths, slopes)
+    shape = query.shape
+    if query.ndim > 4:
+        attn_mask = None if attn_mask is None else _four_axes(expand(attn_mask, (*shape[:-1], key.shape[-2])))
+        query, key, value = (_four_axes(x) for x in (query, key, value))
     try:
-        weights = attention_weights(query * float(factor), key, mask)
+        out = _core.attention(query, key, value, attn_mask, options, lengths, slopes)
+    except (ValueError, TypeError) as error:
+        raise RuntimeError(f"{_WHAT}: {error}") from None
+    return out if len(shape) <= 4 else reshape(out, (*shape[:-1], value.shape[-1]))
+
+
+def _check(query, key, value, attn_mask, is_causal, window) -> None:
+    for x, name in ((query, "query"), (key, "key"), (value, "value")):
+        if tensor_only(x, _WHAT, name).ndim < 2:
+            raise RuntimeError(f"{_WHAT}: {name} needs 2 axes or more, got shape {x.shape}")
+        if x.dtype is not query.dtype:
+            raise RuntimeError(f"{_WHAT}: dtypes {query.dtype.name} of query and {x.dtype.name} of {name} differ")
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise RuntimeError(f"{_WHAT}: query {query.shape}, key {key.shape} and value {value.shape} do not fit")
+    if attn_mask is not None:
+        if is_causal:
+            raise RuntimeError(f"{_WHAT}: attn_mask and is_causal exclude each other")
+        if tensor_only(attn_mask, _WHAT, "attn_mask").dtype.name not in ("bool", "float32"):
+            raise RuntimeError(f"{_WHAT}: attn_mask must be bool or float32, got {attn_mask.dtype.name}")
+    if window is not None and (window < 1 or not is_causal):
+        raise RuntimeError(f"{_WHAT}: a window of {window} keys needs is_causal and 1 key or more")
+
+
+def _is_plain(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> bool:
+    """True where no leading axis is broadcast and the kernel can do it."""
+    q, k, v = query.shape, key.shape, value.shape
+    if query.dtype.name != "float32" or not q[-1] or not v[-1] or k[:-2] != v[:-2]:
+        return False
+    if not enable_gqa:
+        return q[:-2] == k[:-2]
+    grouped = len(q) == len(k) > 2 and q[:-3] == k[:-3] and k[-3] > 0 and q[-3] % k[-3] == 0
+    return grouped and (len(q) > 3 or q[-3] == k[-3])
+
+
+def _four_axes(x: Tensor) -> Tensor:
+    return reshape(x, (-1, *x.shape[-3:]))
+
+
+@rule("attention")
+def _attention(node, g):
+    query, key, value, out, lse, mask, lengths, slopes = node.saved
+    if not _core.is_grad_enabled():
+        return _core.attention_backward(query, key, value, out, lse, g, mask, node.meta, lengths, slopes)
+    # to be differentiated again: in operations that are recorded
+    scale, heads = node.meta[0], key.shape[-3] if key.ndim > 2 else 1
+    k, v = (_more_heads(x, query) if x.ndim > 3 else x for x in (key, value))
+    weights = attention_weights(query * scale, k, _whole_mask(query, key, mask, node.meta, lengths, slopes))
+    dweights = matmul(g, transpose(v, -1, -2))
+    dscores = weights * (dweights - total(dweights * weights, -1, keepdim=True)) * scale
+    dk, dv = matmul(transpose(dscores, -1, -2), query), matmul(transpose(weights, -1, -2), g)
+    if query.ndim > 3 and heads != query.shape[-3]:
+        dk, dv = (total(reshape(x, (x.shape[0], heads, -1, *x.shape[-2:])), 2) for x in (dk, dv))
+    return matmul(dscores, k), dk, dv
+
+
+# ---- composed of other operations ------------------------------------------------
+
+
+def _composed(query, key, value, attn_mask, dropout_p, options, enable_gqa, lengths, slopes) -> Tensor:
+    try:
+        mask = _whole_mask(query, key, attn_mask, options, lengths, slopes)
+        if enable_gqa:
+            key, value = (_more_heads(x, query) for x in (key, value))
+        weights = attention_weights(query * options[0], key, mask)
         return matmul(dropout(weights, dropout_p), value)
     except ValueError as error:
         if "broadcast" in str(error) or "fit" in str(error):
-            raise RuntimeError(f"{what}: {error}") from None
+            raise RuntimeError(f"{_WHAT}: {error}") from None
         raise
 
 
@@ -74,157 +145,55 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor
     return where(blind, 0.0, softmax(scores + where(blind, 0.0, mask)))
 
 
-def causal_mask(rows: int, columns: int) -> Tensor:
-    """0 on and below the diagonal of (rows, columns), -inf above."""
-    row, column = (_core.tensor([float(i) for i in range(n)]) for n in (rows, columns))
-    seen = reshape(row, (rows, 1)) >= reshape(column, (1, columns))
-    return where(seen, 0.0, _core.full((rows, columns), _MINUS_INFINITY))
+def causal_mask(rows: int, columns: int, start: int = 0, window: int = 0) -> Tensor:
+    """0 where row i sees column j, -inf elsewhere: start + i - window < j <= start + i, a window of 0 for none."""
+    row, column = reshape(_places(rows, start), (rows, 1)), _places(columns)
+    mask = where(row >= column, 0.0, _core.full((rows, columns), _MINUS_INFINITY))
+    return where(column > row - float(window), mask, _MINUS_INFINITY) if window else mask
 
 
-def _additive(mask: Tensor, what: str) -> Tensor:
-    """The mask as what is added to scores."""
-    if tensor_only(mask, what, "attn_mask").dtype.name == "bool":
-        return where(mask, 0.0, _core.full(mask.shape, _MINUS_INFINITY))
-    if mask.dtype.name != "float32":
-        raise RuntimeError(f"{what}: attn_mask must be bool or float32, got {mask.dtype.name}")
-    return mask
+def _places(count: int, start: int = 0) -> Tensor:
+    return _core.tensor([float(i) for i in range(start, start + count)])
 
 
-def _more_heads(x: Tensor, query: Tensor, what: str) -> Tensor:
+def _whole_mask(query, key, attn_mask, options, lengths, slopes) -> Tensor | None:
+    """All that is added to the scores, as one mask; None where that is nothing."""
+    _, causal, start, window = options
+    rows, columns = query.shape[-2], key.shape[-2]
+    parts = [causal_mask(rows, columns, start, window)] if causal else []
+    if attn_mask is not None:
+        hidden = _core.full(attn_mask.shape, _MINUS_INFINITY)
+        parts.append(where(attn_mask, 0.0, hidden) if attn_mask.dtype.name == "bool" else attn_mask)
+    if lengths is not None:
+        _check_lengths(query, columns, lengths)
+        counts = reshape(lengths.float(), (lengths.shape[0], *(1,) * (query.ndim - 1)))
+        seen = _places(columns) < counts
+        parts.append(where(seen, 0.0, _core.full(seen.shape, _MINUS_INFINITY)))
+    if slopes is not None:
+        if slopes.shape != ((query.shape[-3],) if query.ndim > 3 else (1,)):
+            raise RuntimeError(f"{_WHAT}: slopes of shape {slopes.shape} must hold one number a head of {query.shape}")
+        row = reshape(_places(rows, start), (rows, 1))
+        parts.append(-reshape(slopes, (-1, 1, 1)) * (row - _places(columns)).abs())
+    whole = None
+    for part in parts:
+        whole = part if whole is None else whole + part
+    return whole
+
+
+def _check_lengths(query: Tensor, columns: int, lengths: Tensor) -> None:
+    batch = query.shape[0] if query.ndim > 2 else 1
+    if query.ndim > 4 or lengths.dtype.name != "int64" or lengths.shape != (batch,):
+        raise RuntimeError(f"{_WHAT}: lengths of shape {lengths.shape} must hold {batch} int64, one a sample")
+    for i, length in enumerate(lengths.tolist()):
+        if not 0 <= length <= columns:
+            raise IndexError(f"{_WHAT}: lengths[{i}] is {length}, expected 0 to {columns}")
+
+
+def _more_heads(x: Tensor, query: Tensor) -> Tensor:
     """Each head of x as often as query has heads for one."""
     if query.ndim < 3 or x.ndim < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
-        raise RuntimeError(f"{what}: enable_gqa needs a multiple of the heads, got shapes {query.shape} and {x.shape}")
+        raise RuntimeError(f"{_WHAT}: enable_gqa needs a multiple of the heads, got shapes {query.shape} and {x.shape}")
     times = query.shape[-3] // x.shape[-3]
     lead, rest = x.shape[:-2], x.shape[-2:]
     wide = expand(reshape(x, (*lead, 1, *rest)), (*lead, times, *rest))
     return reshape(wide, (*lead[:-1], query.shape[-3], *rest))
-
-
-# ---- many heads ------------------------------------------------------------------
-
-
-def _hidden(mask: Tensor | None, name: str) -> Tensor | None:
-    """A mask of torch's layers, where True (other than above) hides a key, as what is added to scores."""
-    if mask is None or tensor_only(mask, "multi_head_attention_forward", name).dtype.name == "float32":
-        return mask
-    if mask.dtype.name != "bool":
-        raise RuntimeError(f"multi_head_attention_forward: {name} must be bool or float32, got {mask.dtype.name}")
-    return where(mask, _core.full(mask.shape, _MINUS_INFINITY), 0.0)
-
-
-def _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads) -> bool:
-    """True for a batch; AssertionError, as torch's, where ranks or shapes do not fit."""
-    what = "multi_head_attention_forward"
-    batched = tensor_only(query, what, "query").ndim == 3
-    if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
-        raise AssertionError(
-            f"{what}: query, key and value need 2 or 3 axes alike, got shapes {query.shape}, {key.shape}, {value.shape}"
-        )
-    if key_padding_mask is not None and key_padding_mask.ndim != query.ndim - 1:
-        raise AssertionError(f"{what}: key_padding_mask of shape {key_padding_mask.shape} needs {query.ndim - 1} axes")
-    if attn_mask is not None and attn_mask.ndim not in (2, 3):
-        raise AssertionError(f"{what}: attn_mask of shape {attn_mask.shape} needs 2 or 3 axes")
-    if not batched and attn_mask is not None and attn_mask.ndim == 3:
-        expected = (num_heads, query.shape[0], key.shape[0])
-        if attn_mask.shape != expected:
-            raise AssertionError(f"{what}: attn_mask of shape {attn_mask.shape}, {expected} is expected")
-    return batched
-
-
-def _projected(query, key, value, packed, separate, bias) -> list[Tensor]:
-    """Query, key and value times their weights."""
-    embed = query.shape[-1]
-    weights = separate if packed is None else [packed[i * embed : (i + 1) * embed] for i in range(3)]
-    parts = [None] * 3 if bias is None else [bias[i * embed : (i + 1) * embed] for i in range(3)]
-    return [linear(x, w, b) for x, w, b in zip((query, key, value), weights, parts, strict=True)]
-
-
-def _heads(x: Tensor, heads: int) -> Tensor:
-    """(T, N, E) -> (N, heads, T, E / heads)."""
-    steps, batch, embed = x.shape
-    return permute(reshape(x, (steps, batch, heads, embed // heads)), (1, 2, 0, 3))
-
-
-def _one_more(mask: Tensor | None) -> Tensor | None:
-    """The mask for one more key, which is seen."""
-    return mask if mask is None else cat([mask, zeros(*mask.shape[:-1], 1)], -1)
-
-
-def _joined(attn_mask, key_padding_mask, batch: int, heads: int, lengths: tuple[int, int]) -> Tensor | None:
-    """Both masks as one that broadcasts to (batch, heads, *lengths)."""
-    what = "multi_head_attention_forward"
-    if attn_mask is not None:
-        expected = lengths if attn_mask.ndim == 2 else (batch * heads, *lengths)
-        if attn_mask.shape != expected:
-            raise RuntimeError(f"{what}: attn_mask of shape {attn_mask.shape}, {expected} is expected")
-        if attn_mask.ndim == 3:
-            attn_mask = reshape(attn_mask, (batch, heads, *lengths))
-    if key_padding_mask is None:
-        return attn_mask
-    if key_padding_mask.shape != (batch, lengths[1]):
-        raise AssertionError(
-            f"{what}: key_padding_mask of shape {key_padding_mask.shape}, {(batch, lengths[1])} is expected"
-        )
-    padding = reshape(key_padding_mask, (batch, 1, 1, lengths[1]))
-    return padding if attn_mask is None else attn_mask + padding
-
-
-def multi_head_attention_forward(
-    query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int, in_proj_weight: Tensor | None,
-    in_proj_bias: Tensor | None, bias_k: Tensor | None, bias_v: Tensor | None, add_zero_attn: bool, dropout_p: float,
-    out_proj_weight: Tensor, out_proj_bias: Tensor | None, training: bool = True,
-    key_padding_mask: Tensor | None = None, need_weights: bool = True, attn_mask: Tensor | None = None,
-    use_separate_proj_weight: bool = False, q_proj_weight: Tensor | None = None, k_proj_weight: Tensor | None = None,
-    v_proj_weight: Tensor | None = None, static_k: Tensor | None = None, static_v: Tensor | None = None,
-    average_attn_weights: bool = True, is_causal: bool = False,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """Attention of many heads between two projections; see nn.MultiheadAttention.
-
-    Shape: query (L, N, E), key (S, N, K), value (S, N, V), or all without N -> (L, N, E) and the weights (N, L, S), (N,
-    heads, L, S) where they are not averaged, None where they are not needed. True in a bool mask hides a key.
-    """
-    what = "multi_head_attention_forward"
-    batched = _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
-    if not batched:
-        query, key, value = (unsqueeze(x, 1) for x in (query, key, value))
-        key_padding_mask = None if key_padding_mask is None else unsqueeze(key_padding_mask, 0)
-    (length, batch, embed), steps = query.shape, key.shape[0]
-    if embed != embed_dim_to_check or embed % num_heads:
-        raise AssertionError(
-            f"{what}: {embed_dim_to_check} features divisible by {num_heads} heads are expected, got "
-            f"query of shape {query.shape}"
-        )
-    if key.shape[:2] != value.shape[:2] or (not use_separate_proj_weight and key.shape != value.shape):
-        raise AssertionError(f"{what}: key of shape {key.shape} does not fit value of shape {value.shape}")
-    if is_causal and attn_mask is None:
-        raise RuntimeError(f"{what}: is_causal is a hint about attn_mask, which is missing")
-    mask, padding = _hidden(attn_mask, "attn_mask"), _hidden(key_padding_mask, "key_padding_mask")
-    mask = _joined(mask, padding, batch, num_heads, (length, steps))
-    separate = (q_proj_weight, k_proj_weight, v_proj_weight)
-    q, k, v = _projected(
-        query, key, value, None if use_separate_proj_weight else in_proj_weight, separate, in_proj_bias
-    )
-    if bias_k is not None and bias_v is not None:
-        k, v = (cat([x, expand(extra, (1, batch, embed))]) for x, extra in ((k, bias_k), (v, bias_v)))
-        mask = _one_more(mask)
-    q, k, v = (_heads(x, num_heads) for x in (q, k, v))
-    if static_k is not None:
-        k = reshape(static_k, (batch, num_heads, -1, embed // num_heads))
-    if static_v is not None:
-        v = reshape(static_v, (batch, num_heads, -1, embed // num_heads))
-    if add_zero_attn:
-        k, v = (cat([x, zeros(batch, num_heads, 1, embed // num_heads)], 2) for x in (k, v))
-        mask = _one_more(mask)
-    weights = _safe_weights(q * (1.0 / sqrt(embed // num_heads)), k, mask, need_weights)
-    weights = dropout(weights, dropout_p, training)
-    out = reshape(permute(matmul(weights, v), (2, 0, 1, 3)), (length, batch, embed))
-    out = linear(out, out_proj_weight, out_proj_bias)
-    shown = (mean(weights, 1) if average_attn_weights else weights) if need_weights else None
-    return (out, shown) if batched else (out[:, 0], None if shown is None else shown[0])
-
-
-def _safe_weights(query: Tensor, key: Tensor, mask: Tensor | None, need_weights: bool) -> Tensor:
-    """As torch: where the weights are asked for, a query that sees no key has NaN for them; else zeros."""
-    if mask is None or not need_weights or prod(query.shape) == 0:
-        return attention_weights(query, key, mask)
-    return softmax(matmul(query, transpose(key, -1, -2)) + mask)

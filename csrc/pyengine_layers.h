@@ -221,6 +221,18 @@ PE_API pe_status pe_take_rows(pe_context *, const pe_rows_by_number_args *, pe_e
 /* matrix = 0, then matrix[index[i] + i * step] += picked[i] in the order of i: the bits do not depend on threads. */
 PE_API pe_status pe_add_rows(pe_context *, const pe_rows_by_number_args *, pe_error *);
 
+/* Bag b holds the entries offsets[b] .. offsets[b+1]-1 of index (count) int64: rows of matrix (rows, n), those that are
+ * `skip` left out; others outside 0 .. rows-1 are PE_ERR_INDEX. offsets (bags + 1) int64, 0 to count, never falling.
+ * pe_sum_bags: out[b] = sum over its entries e, in their order from +0, of weights[e] * matrix[index[e]], the product
+ * rounded by itself; weights (count) or NULL: 1. pe_max_bags: the maximum of each column and in place (bags, n) int64,
+ * dense, the entry it is from, -1 in an empty bag, whose out is 0; of equal numbers the first wins, NaN over all. */
+typedef struct pe_bags_args {
+    const pe_tensor *matrix, *index, *offsets, *weights, *out, *place;
+    int64_t skip;
+} pe_bags_args;
+PE_API pe_status pe_sum_bags(pe_context *, const pe_bags_args *, pe_error *);
+PE_API pe_status pe_max_bags(pe_context *, const pe_bags_args *, pe_error *);
+
 #ifdef __cplusplus
 }
 #endif

@@ -136,6 +136,13 @@ cdef extern from "pyengine.h" nogil:
         const float *scale
         const void *packed
     pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *)
+    ctypedef struct pe_gemm_groups_args:
+        const pe_tensor *a
+        const pe_tensor *b
+        const pe_tensor *c
+        const pe_tensor *ends
+        int accumulate
+    pe_status pe_gemm_groups(pe_context *, const pe_gemm_groups_args *, pe_error *)
     ctypedef struct pe_conv_args:
         const pe_tensor *x
         const pe_tensor *w
@@ -342,6 +349,16 @@ cdef extern from "pyengine.h" nogil:
         int64_t step, skip
     pe_status pe_take_rows(pe_context *, const pe_rows_by_number_args *, pe_error *)
     pe_status pe_add_rows(pe_context *, const pe_rows_by_number_args *, pe_error *)
+    ctypedef struct pe_bags_args:
+        const pe_tensor *matrix
+        const pe_tensor *index
+        const pe_tensor *offsets
+        const pe_tensor *weights
+        const pe_tensor *out
+        const pe_tensor *place
+        int64_t skip
+    pe_status pe_sum_bags(pe_context *, const pe_bags_args *, pe_error *)
+    pe_status pe_max_bags(pe_context *, const pe_bags_args *, pe_error *)
 
     ctypedef struct pe_random_args:
         const pe_tensor *out

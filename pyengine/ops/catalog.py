@@ -39,6 +39,7 @@ FUNCTIONS = {
     "quant": "QuantizedWeight int8_matmul quantize_dynamic quantized_linear",
     "rounding": "clamp clamp_max clamp_min clip fix fmax fmin frac heaviside nan_to_num round sgn threshold where",
     "row_norm": "group_norm layer_norm rms_norm",
+    "row_sparse": "RowSparse",
     "sample": "bernoulli multinomial normal rand_like randint randint_like randn_like",
     "scan": "Cummax Cummin cummax cummin cumprod cumsum diff logcumsumexp",
     "scattering": "index_add index_copy index_fill index_put scatter scatter_add scatter_reduce select_scatter",

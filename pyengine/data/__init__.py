@@ -6,6 +6,7 @@ from .fashion_mnist import Pictures, load_fashion_mnist
 from .idx import read_idx
 from .loader import batches
 from .photo import load_photo
+from .tokens import load_tokenizer
 
 __all__ = [
     "Digits",
@@ -15,6 +16,7 @@ __all__ = [
     "load_digits",
     "load_fashion_mnist",
     "load_photo",
+    "load_tokenizer",
     "read_idx",
     "shift_flip",
 ]

@@ -1,7 +1,8 @@
 """Weight files."""
 
+from .gguf import GGUF
 from .model import load_model, load_state, save_model
 from .safetensors import load_file, save_file
 from .torch_file import load_torch
 
-__all__ = ["load_file", "load_model", "load_state", "load_torch", "save_file", "save_model"]
+__all__ = ["GGUF", "load_file", "load_model", "load_state", "load_torch", "save_file", "save_model"]

@@ -88,7 +88,7 @@ class _Reader:
 
     def text(self, longest=None):
         length = self.number("<Q")
-        if longest is not None and length > longest:
+        if longest is not None and not 0 < length <= longest:
             raise _Refused(f"a name of {length} bytes")
         try:
             return self.take(length).decode()

@@ -39,25 +39,26 @@ class KVCache:
 
     def append(self, layer, key, value):
         """Writes the keys and values (B, H, T, D) of the next T tokens of a layer; all that these tokens may see, in
-        order, or for a single token in a ring in the ring's order: views of the cache where that is possible."""
-        kept, steps = self.keys[layer], key.shape[2]
-        expected = (*kept.shape[:2], steps, kept.shape[3])
+        order, or for a single token in a ring in the ring's order: views of the cache where that is possible. Nothing
+        of it is recorded."""
+        keys, values, steps = self.keys[layer], self.values[layer], key.shape[2]
+        expected = (*keys.shape[:2], steps, keys.shape[3])
         if key.shape != expected or value.shape != expected:
-            raise ValueError(f"KVCache: keys {key.shape} and values {value.shape} do not fit a cache of {kept.shape}")
+            raise ValueError(f"KVCache: keys {key.shape} and values {value.shape} do not fit a cache of {keys.shape}")
+        if pe.is_grad_enabled():
+            key, value = key.detach(), value.detach()
+        start, end = self.length, self.length + steps
+        if end <= self.capacity:
+            keys[:, :, start:end] = key
+            values[:, :, start:end] = value
+            return keys[:, :, :end], values[:, :, :end]
         self.reserve(steps)
-        pair = ((kept, key), (self.values[layer], value))
-        end = self.length + steps
-        with pe.no_grad():
-            if end <= self.capacity:
-                for memory, new in pair:
-                    memory[:, :, self.length : end] = new
-                return tuple(memory[:, :, :end] for memory, _ in pair)
-            if steps == 1:
-                place = self.length % self.capacity
-                for memory, new in pair:
-                    memory[:, :, place : place + 1] = new
-                return kept, self.values[layer]
-            return tuple(self._around(memory, new) for memory, new in pair)
+        if steps > 1:
+            return self._around(keys, key), self._around(values, value)
+        place = start % self.capacity
+        keys[:, :, place : place + 1] = key
+        values[:, :, place : place + 1] = value
+        return keys, values
 
     def _around(self, memory, new):
         """Several tokens beyond the ring's end: the window before them and they themselves, in order."""

@@ -39,9 +39,10 @@ def stream(model, prompt, max_new_tokens=128, *, stop=(), cache=None, **sampling
 def _tokens(model, prompt, count, sampler, cache):
     """Every token as soon as it is chosen; the last one is not in the cache."""
     seen, given = list(prompt), prompt
+    read = model.reader() if hasattr(model, "reader") else model
     for _ in range(count):
         with pe.inference_mode():
-            logits = model(pe.tensor([given]), cache, last=True)[0, -1].numpy()
+            logits = read(pe.tensor([given]), cache, last=True)[0, -1].numpy()
         token = sampler.choose(logits, seen)
         yield token
         seen.append(token)

@@ -6,6 +6,7 @@ from pyengine import nn
 from .cache import KVCache
 from .transformer_blocks import (
     GatedFeedForward,
+    SideBySide,
     built,
     causal_attention,
     check_ids,
@@ -27,6 +28,7 @@ class Attention(nn.Module):
         self.q_norm = nn.RMSNorm(size, eps) if qk_norm else None
         self.k_norm = nn.RMSNorm(size, eps) if qk_norm else None
         self.heads, self.kv_heads = heads, kv_heads
+        self.together = SideBySide(self.q_proj, self.k_proj, self.v_proj)
 
     def forward(self, x, residual, turn, start, window, keep):
         q, k = split_heads(self.q_proj(x), self.heads), split_heads(self.k_proj(x), self.kv_heads)
@@ -123,12 +125,23 @@ class Llama(nn.Module):
             self._turns = pe.rotary_tables(min(max(2 * end, 512), self.longest), **self.rope)
         return tuple(table[start:end] for table in self._turns)
 
-    def forward(self, input_ids, cache=None, last=False):
+    def reader(self):
+        """What reads tokens for generate: this net, or a shorter way through it where all of its layers are plain."""
+        from .llama_reader import reader
+
+        return reader(self)
+
+    def check(self, input_ids, cache):
+        """(tokens, position of the first), or ValueError where they do not fit the net or the cache."""
         steps, start = check_ids("Llama", input_ids).shape[1], 0 if cache is None else cache.length
         if start + steps > self.longest:
             raise ValueError(f"Llama: {start + steps} tokens, the net has {self.longest} positions")
         if cache is not None:
             cache.reserve(steps)
+        return steps, start
+
+    def forward(self, input_ids, cache=None, last=False):
+        steps, start = self.check(input_ids, cache)
         turn, x = self.turns(start, start + steps), self.model.embed_tokens(input_ids)
         for number, layer in enumerate(self.model.layers):
             keep = None if cache is None else lambda k, v, number=number: cache.append(number, k, v)

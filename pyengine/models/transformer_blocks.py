@@ -30,6 +30,10 @@ def causal_attention(query, key, value, start=0, window=None, scale=None):
     """
     steps, known = query.shape[2], key.shape[2]
     grouped = query.shape[1] != key.shape[1]
+    if steps == 1 and grouped and (window is None or known <= window):  # heads that share keys as rows of one product
+        batch, heads, _, size = query.shape
+        rows = query.reshape(batch, key.shape[1], heads // key.shape[1], size)
+        return F.scaled_dot_product_attention(rows, key, value, scale=scale).reshape(batch, heads, 1, value.shape[3])
     if start == 0 and window is None:
         return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=grouped)
     mask = None
@@ -37,6 +41,60 @@ def causal_attention(query, key, value, start=0, window=None, scale=None):
         place, other = pe.arange(start, start + steps).reshape(-1, 1), pe.arange(known)
         mask = other <= place if window is None else (other <= place) & (other > place - window)
     return F.scaled_dot_product_attention(query, key, value, mask, scale=scale, enable_gqa=grouped)
+
+
+class SideBySide:
+    """Linear layers of one input whose weights lie side by side in one piece of memory, so that inference needs one
+    product for all. Keys, gradients and writes are the layers' own; a layer that gets another weight falls out of it
+    until gather() is called."""
+
+    def __init__(self, *layers):
+        self.layers = layers
+        self.weight = _joined([layer.weight for layer in layers])
+        self.bias = None if layers[0].bias is None else _joined([layer.bias for layer in layers])
+        for layer, name, part, own in self._parts():
+            setattr(layer, name, nn.Parameter(part, own.requires_grad))
+        for layer in layers:
+            layer.reset_parameters()
+
+    def _parts(self):
+        """(layer, name, its part of the whole, its parameter now)."""
+        for name in ("weight", "bias"):
+            whole, start = getattr(self, name), 0
+            for layer in self.layers if whole is not None else ():
+                own = layer._parameters[name]
+                yield layer, name, whole[start : start + own.shape[0]], own
+                start += own.shape[0]
+
+    def gather(self):
+        """Brings the layers' numbers, which may have come from a file, into the one piece of memory."""
+        for layer, name, part, own in self._parts():
+            if part.data_ptr != own.data_ptr:
+                with pe.no_grad():
+                    part.copy_(own)
+                setattr(layer, name, nn.Parameter(part, own.requires_grad))
+
+    def whole(self):
+        """(weight, bias) of all at once; None where they lie elsewhere, or a layer is more than its product."""
+        together = all(is_plain(layer, nn.Linear) for layer in self.layers) and all(
+            part.data_ptr == own.data_ptr and part.shape == own.shape for _, _, part, own in self._parts()
+        )
+        return (self.weight, self.bias) if together else None
+
+
+def _joined(parts):
+    return pe.empty(sum(part.shape[0] for part in parts), *parts[0].shape[1:])
+
+
+def is_plain(module, kind):
+    """A call of module is kind's forward and nothing else: no hooks, no parametrization, no forward of a subclass."""
+    hooks = module._hooks
+    return (
+        type(module) is kind
+        and (hooks is None or not hooks.around_call)
+        and not module._parametrized
+        and "forward" not in module.__dict__
+    )
 
 
 class GatedFeedForward(nn.Module):
@@ -51,6 +109,7 @@ class GatedFeedForward(nn.Module):
         self.up_proj = nn.Linear(width, hidden, bias)
         self.down_proj = nn.Linear(hidden, width, bias)
         self.activation = activation
+        self.together = SideBySide(self.gate_proj, self.up_proj)
 
     def forward(self, x, residual=None):
         gate, up, down = self.gate_proj, self.up_proj, self.down_proj
@@ -100,6 +159,10 @@ def with_state(model, state, file):
         model.load_state_dict({name: _float32(tensor) for name, tensor in state.items()}, assign=True)
     except RuntimeError as error:
         raise RuntimeError(f"{os.fspath(file)}: {error}") from None
+    state.clear()  # what is gathered now need not be there twice
+    for module in model.modules():
+        if isinstance(module.__dict__.get("together"), SideBySide):
+            module.together.gather()
     return model
 
 

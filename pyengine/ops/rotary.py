@@ -2,8 +2,7 @@
 
 from pyengine import _core
 from pyengine._core import Tensor
-from pyengine.ops._method import tensor_only
-from pyengine.ops.shape import cat, reshape, stack
+from pyengine.ops._method import rule, tensor_only
 
 __all__ = ["rotary_embedding", "rotary_tables"]
 
@@ -32,25 +31,21 @@ def rotary_embedding(x: Tensor, cos: Tensor, sin: Tensor, interleaved: bool = Fa
 
     Arguments: cos and sin, as `rotary_tables` makes them, one row a position; interleaved, where the pairs are: False,
     feature i with i + D/2 (NeoX, Hugging Face); True, feature 2i with 2i + 1 (GPT-J, GGUF).
-    Shape: x (..., T, E), cos and sin (T, D/2) -> (..., T, E); features from D on stay as they are.
+    Shape: x (..., T, E), cos and sin (T, D/2) -> (..., T, E); features from D on stay as they are. The gradient is x's;
+    cos and sin are constants.
 
     >>> import pyengine as pe
     >>> x = pe.tensor([[1.0, 0.0], [1.0, 0.0]])
     >>> [round(v, 4) for v in rotary_embedding(x, *rotary_tables(2, 2))[1].tolist()]
     [0.5403, 0.8415]
     """
-    what = "rotary_embedding"
-    half = tensor_only(cos, what, "cos").shape[-1] if cos.ndim else 0
-    if tensor_only(x, what, "x").ndim < 2 or cos.shape != tensor_only(sin, what, "sin").shape:
-        raise ValueError(f"{what}: x {x.shape}, cos {cos.shape} and sin {sin.shape} do not fit")
-    if cos.ndim != 2 or cos.shape[0] != x.shape[-2] or not 0 < 2 * half <= x.shape[-1]:
-        raise ValueError(f"{what}: x of shape {x.shape} needs cos and sin (T, D/2), got {cos.shape}")
-    turned = x if 2 * half == x.shape[-1] else x[..., : 2 * half]
-    if interleaved:
-        pairs = reshape(turned, (*turned.shape[:-1], half, 2))
-        a, b = pairs[..., 0], pairs[..., 1]
-        turned = reshape(stack([a * cos - b * sin, b * cos + a * sin], -1), turned.shape)
-    else:
-        a, b = turned[..., :half], turned[..., half:]
-        turned = cat([a * cos - b * sin, b * cos + a * sin], -1)
-    return turned if turned.shape == x.shape else cat([turned, x[..., 2 * half :]], -1)
+    for t, name in ((x, "x"), (cos, "cos"), (sin, "sin")):
+        tensor_only(t, "rotary_embedding", name)
+    return _core.rotary(x, cos, sin, interleaved)
+
+
+@rule("rotary")
+def _rotary(node, g):
+    cos, sin = node.saved
+    neighbours, back = node.meta
+    return (_core.rotary(g, cos, sin, neighbours, not back),)

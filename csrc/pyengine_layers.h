@@ -119,6 +119,14 @@ typedef struct pe_rms_norm_backward_args {
 } pe_rms_norm_backward_args;
 PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *);
 
+/* ---- rotary positions --------------------------------------------------- */
+
+/* Pairs (a, b) of the last axis of x (..., T, E) turned by the angles of their position, (a c - b s, b c + a s), into y
+ * of the same shape, which is not x: of features i and i + D/2, or with neighbours of 2 i and 2 i + 1. cos and sin
+ * (T, D/2); features from D on are copied. back: turned by the negative angles, which is also the gradient. */
+typedef struct pe_rotary_args { const pe_tensor *x, *cos, *sin, *y; int neighbours, back; } pe_rotary_args;
+PE_API pe_status pe_rotary(pe_context *, const pe_rotary_args *, pe_error *);
+
 /* ---- pooling ------------------------------------------------------------ */
 
 /* Windows of x (N, C, space), one to three axes of space, into y (N, C, places): place p holds the elements

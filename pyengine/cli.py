@@ -21,13 +21,14 @@ def main(arguments=None):
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, ValueError, IndexError, FloatingPointError) as error:
+    except (OSError, ValueError, IndexError, RuntimeError, ImportError, FloatingPointError) as error:
         print(f"pyengine: {error}", file=sys.stderr)
         return 1
 
 
 def _parser():
     from pyengine import __version__
+    from pyengine.cli_text import add_commands
 
     parser = argparse.ArgumentParser(prog="pyengine", description="Neural networks on CPUs.")
     parser.add_argument("--version", action="version", version=f"pyengine {__version__}")
@@ -61,6 +62,8 @@ def _parser():
     inspect = commands.add_parser("inspect", help="what the tensors of a file are: shapes, ranges, ranks, twins")
     inspect.add_argument("file", metavar="FILE", help="safetensors, or what torch.save wrote")
     inspect.set_defaults(run=_inspect)
+
+    add_commands(commands)
 
     bench = commands.add_parser("bench", help="how fast it is here: products, layers, networks, startup, ...")
     bench.add_argument("suite", choices=["kernels", "layers", "models", "ops", "optim", "startup", "sweep"])

@@ -263,6 +263,15 @@ cdef extern from "pyengine.h" nogil:
         const pe_tensor *dweight
     pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *)
 
+    ctypedef struct pe_rotary_args:
+        const pe_tensor *x
+        const pe_tensor *cos
+        const pe_tensor *sin
+        const pe_tensor *y
+        int neighbours
+        int back
+    pe_status pe_rotary(pe_context *, const pe_rotary_args *, pe_error *)
+
     ctypedef struct pe_cross_entropy_args:
         const pe_tensor *logits
         const pe_tensor *target

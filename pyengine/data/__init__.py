@@ -18,6 +18,7 @@ from .sampler import (
     WeightedRandomSampler,
 )
 from .table import open_npy, read_csv
+from .tokens import load_tokenizer
 
 __all__ = [
     "ArrayDataset",
@@ -41,6 +42,7 @@ __all__ = [
     "load_digits",
     "load_fashion_mnist",
     "load_photo",
+    "load_tokenizer",
     "open_npy",
     "random_split",
     "read_csv",

@@ -37,6 +37,7 @@ FUNCTIONS = {
     "pool_fractional": "fractional_max_pool2d fractional_max_pool3d",
     "products": "addbmm addmv addr bilinear bmm cross dot ger inner kron mm mv outer tensordot vdot",
     "quant": "QuantizedWeight int8_matmul quantize_dynamic quantized_linear",
+    "rotary": "rotary_embedding rotary_tables",
     "rounding": "clamp clamp_max clamp_min clip fix fmax fmin frac heaviside nan_to_num round sgn threshold where",
     "row_norm": "group_norm layer_norm rms_norm",
     "row_sparse": "RowSparse",

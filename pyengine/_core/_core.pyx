@@ -13,6 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from pyengine._core.capi cimport *
+from pyengine._core.capi_layers cimport *
 
 cdef extern from "Python.h":
     void PyType_Modified(PyTypeObject *type)

@@ -30,7 +30,7 @@ class RowSparse:
     def __init__(self, indices: Tensor, values: Tensor, size: tuple):
         index = tensor_only(indices, "RowSparse", "indices").reshape(-1).long()
         shape, count = tuple(size), index.shape[0]
-        if not shape or tensor_only(values, "RowSparse", "values").shape != (count, *shape[1:]):
+        if tensor_only(values, "RowSparse", "values").shape != (count, *shape[1:]) or not shape:
             raise ValueError(f"RowSparse: values {values.shape} are not {count} rows of a tensor of shape {shape}")
         in_range(index.numpy(), shape[0], "RowSparse", IndexError)
         numbers, order, starts = map(_core.from_numpy, runs_of(index.numpy(), shape[0]))

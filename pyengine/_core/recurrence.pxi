@@ -53,7 +53,7 @@ cdef PackedWeight find_recurrence_pack(Tensor weight, int gates, int64_t rows):
 
 
 cdef enum:
-    RECURRENCE_PACK_ROWS = 1024  # of all steps: from there on packing is next to nothing
+    RECURRENCE_PACK_ROWS = 8192  # of all steps: from there on packing is next to nothing
 
 
 cdef Tensor like_where(Tensor x, bint wanted):

@@ -101,7 +101,8 @@ void pe_sweep_run(pe_context *ctx, struct pe_sweep *s, int64_t x0, int64_t x1) {
     const int threads = pe_threads_for(ctx, step_ns * (double)r.count);
     if (threads > 1 && panels > 1 && s->batch < ROWS_A_THREAD * threads && r.count < INT32_MAX &&
         step_ns >= SHARED_STEP_NS) {
-        s->blocks = (int)min64(min64(panels, 2 * threads), PE_LOCKSTEP_BLOCKS);
+        /* one block a thread: with more, threads meet in the middle, each in turn, and no cache keeps its part */
+        s->blocks = (int)min64(min64(panels, threads), PE_LOCKSTEP_BLOCKS);
         pe_lockstep(ctx, r.count, s->blocks, threads, units_body, (void *)&r);
         return;
     }

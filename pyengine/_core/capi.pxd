@@ -137,10 +137,7 @@ cdef extern from "pyengine.h" nogil:
         const void *packed
     pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *)
     ctypedef struct pe_gemm_groups_args:
-        const pe_tensor *a
-        const pe_tensor *b
-        const pe_tensor *c
-        const pe_tensor *ends
+        const pe_tensor *a, *b, *c, *ends
         int accumulate
     pe_status pe_gemm_groups(pe_context *, const pe_gemm_groups_args *, pe_error *)
     ctypedef struct pe_conv_args:
@@ -359,12 +356,7 @@ cdef extern from "pyengine.h" nogil:
     pe_status pe_take_rows(pe_context *, const pe_rows_by_number_args *, pe_error *)
     pe_status pe_add_rows(pe_context *, const pe_rows_by_number_args *, pe_error *)
     ctypedef struct pe_bags_args:
-        const pe_tensor *matrix
-        const pe_tensor *index
-        const pe_tensor *offsets
-        const pe_tensor *weights
-        const pe_tensor *out
-        const pe_tensor *place
+        const pe_tensor *matrix, *index, *offsets, *weights, *out, *place
         int64_t skip
     pe_status pe_sum_bags(pe_context *, const pe_bags_args *, pe_error *)
     pe_status pe_max_bags(pe_context *, const pe_bags_args *, pe_error *)

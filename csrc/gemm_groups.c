@@ -3,6 +3,8 @@
  * chains are pe_gemm's, so are the bits. */
 #include "gemm_task.h"
 
+#define MANY_GROUPS 16 /* so many are tasks enough: each runs whole, and asks for its next panel of b while it works */
+
 struct group {
     struct pe_gemm_run run;
     int64_t first; /* of its tasks among all */
@@ -51,6 +53,7 @@ static struct pe_gemm_problem problem_of(const pe_gemm_groups_args *args, int64_
         .a_i = a->strides[0] / 4, .a_p = a->strides[1] / 4,
         .b_p = b->strides[b->ndim - 2] / 4, .b_j = b->strides[b->ndim - 1] / 4,
         .c_i = c->strides[c->ndim - 2] / 4, .c_j = c->strides[c->ndim - 1] / 4, .accumulate = args->accumulate,
+        .one_thread = args->ends->shape[0] >= MANY_GROUPS,
     };
     g.a = (const float *)a->data + begin * (stacked ? g.a_i : g.a_p);
     g.b = (const float *)b->data + (stacked ? group * (b->strides[0] / 4) : begin * g.b_p);

@@ -137,10 +137,7 @@ cdef extern from "pyengine.h" nogil:
         const void *packed
     pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *)
     ctypedef struct pe_gemm_groups_args:
-        const pe_tensor *a
-        const pe_tensor *b
-        const pe_tensor *c
-        const pe_tensor *ends
+        const pe_tensor *a, *b, *c, *ends
         int accumulate
     pe_status pe_gemm_groups(pe_context *, const pe_gemm_groups_args *, pe_error *)
     ctypedef struct pe_pack_args:

@@ -188,6 +188,15 @@ def test_every_step_is_one_to_go_on_from(tmp_path, accumulate):
         assert weights(again.model) == weights(whole.model) and again.step == whole.step
 
 
+@pytest.fixture
+def listening():
+    """Python's own answer to Ctrl-C, also where whoever started pytest lets it ignore that (as `nohup` or `&` do)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_finishes_the_step_saves_and_interrupts(tmp_path):
     class CtrlC(Callback):
         def before_step(self, trainer):
@@ -205,6 +214,7 @@ def test_ctrl_c_finishes_the_step_saves_and_interrupts(tmp_path):
     assert weights(again.model) == weights(whole.model)
 
 
+@pytest.mark.usefixtures("listening")
 def test_a_second_ctrl_c_comes_through():
     class CtrlC(Callback):
         def before_step(self, trainer):

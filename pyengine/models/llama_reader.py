@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyengine as pe
 from pyengine import Tensor, _core, nn
 
-from .transformer_blocks import GatedFeedForward, causal_attention, is_plain, merge_heads
+from .transformer_blocks import GatedFeedForward, causal_attention, check_tokens, is_plain, merge_heads
 
 
 class LayerTensors(NamedTuple):
@@ -29,7 +29,7 @@ class LayerTensors(NamedTuple):
 
 def reader(net):
     """A LlamaReader of net, or net itself where a module is more than its formula (hooks, parametrizations, ...)."""
-    from .llama import Llama
+    from .transformer_llama import Llama
 
     outer = (
         (net, Llama),
@@ -42,7 +42,7 @@ def reader(net):
 
 
 def _tensors(layer):
-    from .llama import Attention, Layer
+    from .transformer_llama import Attention, Layer
 
     attention, block = layer.self_attn, layer.mlp
     norms = [attention.q_norm, attention.k_norm]
@@ -72,7 +72,7 @@ class LlamaReader:
     @pe.no_grad()
     def __call__(self, ids, cache, last=True):
         net, steps = self.net, ids.shape[1]
-        net.check(ids, cache)
+        check_tokens("Llama", ids, cache, net.longest)
         turn, x = net.turns(cache.length, cache.length + steps), self.embedding(ids)
         for number, layer in enumerate(self.layers):
             x = self._behind(layer, self._attended(layer, x, turn, cache, number))

@@ -22,7 +22,7 @@ def merge_heads(x):
     return x.transpose(1, 2).reshape(batch, steps, heads * size)
 
 
-def causal_attention(query, key, value, start=0, window=None, scale=None):
+def causal_attention(query, key, value, start=0, window=None, scale=None, dropout=0.0):
     """Attention of T queries at positions start .. start + T - 1 to the keys up to their own position, of which window
     leaves the last ones (None: all); key and value may have fewer heads than query.
 
@@ -35,12 +35,12 @@ def causal_attention(query, key, value, start=0, window=None, scale=None):
         rows = query.reshape(batch, key.shape[1], heads // key.shape[1], size)
         return F.scaled_dot_product_attention(rows, key, value, scale=scale).reshape(batch, heads, 1, value.shape[3])
     if start == 0 and window is None:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=grouped)
+        return F.scaled_dot_product_attention(query, key, value, None, dropout, True, scale, grouped)
     mask = None
     if steps > 1 or (window is not None and known > window):
         place, other = pe.arange(start, start + steps).reshape(-1, 1), pe.arange(known)
         mask = other <= place if window is None else (other <= place) & (other > place - window)
-    return F.scaled_dot_product_attention(query, key, value, mask, scale=scale, enable_gqa=grouped)
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout, False, scale, grouped)
 
 
 class SideBySide:
@@ -174,6 +174,21 @@ def without_prefix(state, prefix, ignored=()):
     """state without the prefix that some files put before each name, and without entries that no parameter is."""
     cut = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return {name: tensor for name, tensor in cut.items() if not name.endswith(tuple(ignored))}
+
+
+def activation_name(name):
+    """The name that linear and pyengine have for one of Hugging Face's."""
+    return {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "swish": "silu"}.get(name, name)
+
+
+def check_tokens(what, ids, cache, longest):
+    """(T, position of the first token) of ids (B, T) behind those of a cache; ValueError where they do not fit."""
+    steps, start = check_ids(what, ids).shape[1], 0 if cache is None else cache.length
+    if start + steps > longest:
+        raise ValueError(f"{what}: {start + steps} tokens, the net has {longest} positions")
+    if cache is not None:
+        cache.reserve(steps)
+    return steps, start
 
 
 def check_ids(what, ids, longest=None):

@@ -7,9 +7,10 @@ from .cache import KVCache
 from .transformer_blocks import (
     GatedFeedForward,
     SideBySide,
+    activation_name,
     built,
     causal_attention,
-    check_ids,
+    check_tokens,
     merge_heads,
     split_heads,
     with_state,
@@ -86,7 +87,7 @@ class Llama(nn.Module):
         self.model = nn.Module()
         self.model.embed_tokens = nn.Embedding(vocab_size, hidden_size)
         self.model.layers = nn.ModuleList(
-            Layer(hidden_size, intermediate_size, hidden_act, rms_norm_eps, mlp_bias,
+            Layer(hidden_size, intermediate_size, activation_name(hidden_act), rms_norm_eps, mlp_bias,
                   Attention(hidden_size, heads, kv_heads, self.head_dim, attention_bias, qk_norm, rms_norm_eps))
             for _ in range(num_hidden_layers)
         )  # fmt: skip
@@ -131,17 +132,8 @@ class Llama(nn.Module):
 
         return reader(self)
 
-    def check(self, input_ids, cache):
-        """(tokens, position of the first), or ValueError where they do not fit the net or the cache."""
-        steps, start = check_ids("Llama", input_ids).shape[1], 0 if cache is None else cache.length
-        if start + steps > self.longest:
-            raise ValueError(f"Llama: {start + steps} tokens, the net has {self.longest} positions")
-        if cache is not None:
-            cache.reserve(steps)
-        return steps, start
-
     def forward(self, input_ids, cache=None, last=False):
-        steps, start = self.check(input_ids, cache)
+        steps, start = check_tokens("Llama", input_ids, cache, self.longest)
         turn, x = self.turns(start, start + steps), self.model.embed_tokens(input_ids)
         for number, layer in enumerate(self.model.layers):
             keep = None if cache is None else lambda k, v, number=number: cache.append(number, k, v)

@@ -4,7 +4,7 @@ import pyengine as pe
 from pyengine import nn
 from pyengine.nn import functional as F
 
-from .transformer_blocks import built, check_ids, merge_heads, split_heads, without_prefix
+from .transformer_blocks import activation_name, built, check_ids, merge_heads, split_heads, without_prefix
 
 
 class Embeddings(nn.Module):
@@ -103,13 +103,13 @@ class Bert(nn.Module):
         super().__init__()
         if hidden_size % num_attention_heads:
             raise ValueError(f"Bert: hidden_size {hidden_size} is not divisible by {num_attention_heads} heads")
-        self.longest = max_position_embeddings
+        self.longest, activation = max_position_embeddings, activation_name(hidden_act)
         self.embeddings = Embeddings(
             vocab_size, hidden_size, max_position_embeddings, type_vocab_size, layer_norm_eps, hidden_dropout_prob
         )
         self.encoder = nn.Module()
         self.encoder.layer = nn.ModuleList(
-            Layer(hidden_size, num_attention_heads, intermediate_size, hidden_act, layer_norm_eps, hidden_dropout_prob,
+            Layer(hidden_size, num_attention_heads, intermediate_size, activation, layer_norm_eps, hidden_dropout_prob,
                   attention_probs_dropout_prob)
             for _ in range(num_hidden_layers)
         )  # fmt: skip

@@ -1,6 +1,7 @@
 /* Lanes are channels, which lie last in source and out. A block of columns goes down the image for a few channels at a
  * time: the rows of source that meet one row of out stay in L1, in a ring of copies with zeros where they end. Where
- * rows are long and taps few the copy does not pay: only the ends of the rows go that way, the middle reads source. */
+ * taps are few and rows long the copy does not pay: whole rows of out read source itself, and a place whose taps lie
+ * partly outside meets zeros there. */
 #include "depthwise_paths.h"
 
 #include <string.h>
@@ -8,8 +9,8 @@
 static const double TAP_NS = 0.05, ELEMENT_NS = 0.3, RANGE_NS = 20000;
 #define COLUMNS 64       /* of out at a time */
 #define RING_FLOATS 6144 /* of L1 for the ring, where there are 16 channels for it or more */
+#define LONG_ROW 16      /* of source */
 #define FEW_TAPS 10      /* for each element of source */
-#define LONG_MIDDLE 16
 #define MOST_ROWS 32     /* a block is so high, or less so that there are several */
 
 struct job {
@@ -18,8 +19,9 @@ struct job {
     int64_t rows, columns;      /* of a block of out */
     int64_t bands, blocks;      /* of them down and along the image */
     struct dw_ring ring;        /* for each plane of taps; without memory: each thread has its own */
-    int64_t left, right;        /* the middle of a row of out, which reads source itself; left == right: none */
+    int direct;                 /* rows of out read source itself, not the ring */
     const float *zeros;         /* a row of source */
+    int far;                    /* source and out lie behind the second cache: what comes next is asked for early */
     int failed;
 };
 
@@ -32,6 +34,9 @@ struct phase {
 struct walk {
     const struct job *job;
     const float **x, **w;      /* the rows that meet one row of out */
+    const float **cells;       /* the cells that meet one place at the end of a row, and their weights */
+    const float **factors;
+    const float *ahead;        /* the rows of source that the next row of out meets first, where memory is far */
     struct dw_ring ring;
     float *start;
     int64_t image, z, low, high; /* low .. high: columns of out, of all phases */
@@ -79,6 +84,8 @@ static const float *source_row(const struct walk *k, int64_t u, int64_t v) {
 static void load_row(const struct walk *k, int64_t plane, int64_t u, int64_t v) {
     const struct dw_axis *a = &k->job->task->axis[2];
     const float *row = source_row(k, u, v);
+    const float *ahead = k->job->far ? source_row(k, u, v + k->job->task->axis[1].step_in) : NULL;
+    if (ahead) dw_ask(ahead + k->c, a->s, k->first, a->source, k->ring.width, k->channels);
     dw_ring_load(&k->ring, &k->job->task->ctx->kernels->gemm, dw_ring_row(&k->ring, plane, v), row ? row + k->c : NULL,
                  a->s, k->first, a->source, k->ring.width, k->channels);
 }
@@ -107,24 +114,69 @@ static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
     return rows;
 }
 
-static void run_phase(struct walk *k, int64_t rows, int64_t number, float *out, const float *start) {
+/* Places q .. of a phase, whose rows lie in k->x. */
+static void run_places(const struct walk *k, const struct phase *p, int64_t rows, int64_t q, int64_t places, float *out,
+                       const float *start) {
     const struct dw_task *t = k->job->task;
     const struct dw_axis *a = &t->axis[2];
-    const struct phase p = phase_of(a, t->backward, number);
-    const int64_t q = ceiled(k->low - number - a->out_shift, a->step_out);
-    const int64_t places = ceiled(k->high - number - a->out_shift, a->step_out) - q;
     if (places <= 0) return;
-    const struct pe_depthwise_line line = {
-        .x = k->x, .w = k->w, .rows = (size_t)rows, .taps = (size_t)p.taps,
-        .x_first = (q * p.advance + p.origin - k->first) * k->apart,
-        .x_place = p.advance * k->apart, .x_tap = p.tap * k->apart,
-        .w_first = p.first * t->width * t->channels, .w_tap = p.period * t->width * t->channels,
+    struct pe_depthwise_line line = {
+        .x = k->x, .w = k->w, .rows = (size_t)rows, .taps = (size_t)p->taps,
+        .x_first = (q * p->advance + p->origin - k->first) * k->apart,
+        .x_place = p->advance * k->apart, .x_tap = p->tap * k->apart,
+        .w_first = p->first * t->width * t->channels, .w_tap = p->period * t->width * t->channels,
         .width = (size_t)t->width, .w_part = t->channels,
         .y_place = a->step_out * a->t, .start = start, .start_place = k->ring.chunk,
         .bias = t->bias ? t->bias + k->c : NULL,
     };
-    t->ctx->kernels->depthwise.line(&line, out + (q * a->step_out + number + a->out_shift) * a->t, (size_t)places,
+    if (k->ahead) {
+        line.ahead = k->ahead + k->c + line.x_first;
+        line.ahead_rows = (size_t)t->axis[1].step_in, line.ahead_row = t->axis[1].s;
+        line.ahead_columns = (size_t)p->advance, line.ahead_column = a->s;
+        line.y_ahead = t->axis[1].t;
+    }
+    t->ctx->kernels->depthwise.line(&line, out + (q * a->step_out + p->number + a->out_shift) * a->t, (size_t)places,
                                     (size_t)k->channels);
+}
+
+/* Place q of a phase, some of whose taps lie outside: cell by cell. */
+static void run_end(const struct walk *k, const struct phase *p, int64_t rows, int64_t q, float *out) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = &t->axis[2];
+    const int64_t tap = t->width * t->channels;
+    int64_t cells = 0;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < p->taps; j++) {
+            const int64_t at = q * p->advance + p->origin + j * p->tap;
+            k->cells[cells] = at >= 0 && at < a->source ? k->x[r] + at * a->s : k->job->zeros;
+            k->factors[cells++] = k->w[r] + (p->first + j * p->period) * tap;
+        }
+    const struct pe_depthwise_line line = {
+        .x = k->cells, .w = k->factors, .rows = (size_t)cells, .taps = 1,
+        .width = (size_t)t->width, .w_part = t->channels, .bias = t->bias,
+    };
+    t->ctx->kernels->depthwise.line(&line, out + (q * a->step_out + p->number + a->out_shift) * a->t, 1,
+                                    (size_t)k->channels);
+}
+
+/* The places of a phase in columns low .. high. */
+static void run_phase(const struct walk *k, int64_t rows, int64_t number, float *out, const float *start) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = &t->axis[2];
+    const struct phase p = phase_of(a, t->backward, number);
+    const int64_t first = ceiled(k->low - number - a->out_shift, a->step_out);
+    const int64_t end = ceiled(k->high - number - a->out_shift, a->step_out);
+    if (!k->job->direct) {
+        run_places(k, &p, rows, first, end - first, out, start);
+        return;
+    }
+    const int64_t last = p.origin + (p.taps - 1) * p.tap; /* inner .. outer: all their taps lie inside */
+    int64_t inner = max64(first, ceiled(-min64(p.origin, last), p.advance));
+    const int64_t outer = min64(end, ceiled(a->source - max64(p.origin, last), p.advance));
+    inner = min64(inner, end);
+    for (int64_t q = first; q < inner; q++) run_end(k, &p, rows, q, out);
+    run_places(k, &p, rows, inner, outer - inner, out, NULL);
+    for (int64_t q = max64(inner, outer); q < end; q++) run_end(k, &p, rows, q, out);
 }
 
 static void finish(const struct walk *k, float *out, const float *residual) {
@@ -145,6 +197,7 @@ static void run_row(struct walk *k, int64_t i, int64_t *next) {
     const struct dw_axis *a = t->axis;
     const int64_t at = k->image * t->out_n + k->z * a[0].t + i * a[1].t + k->c, low = k->low * a[2].t;
     const int64_t meet = meet_rows(k, i, next);
+    k->ahead = j->far && j->direct ? source_row(k, k->z, least_of(&a[1], i) + j->ring.height) : NULL;
     if (t->start)
         t->ctx->kernels->gemm.copy(k->start, j->ring.chunk, t->start + at + low, a[2].t, 1, (size_t)(k->high - k->low),
                                    (size_t)k->channels);
@@ -165,11 +218,12 @@ static void run_block(struct walk *k, int64_t row, int64_t rows, int64_t low, in
     }
 }
 
-/* The middle of some rows. */
-static void run_middle(struct walk *k, int64_t row, int64_t rows) {
-    k->low = k->job->left, k->high = k->job->right;
-    k->first = 0, k->apart = k->job->task->axis[2].s;
-    k->c = 0, k->channels = k->job->task->channels;
+/* Whole rows from source itself. */
+static void run_direct(struct walk *k, int64_t row, int64_t rows) {
+    const struct dw_task *t = k->job->task;
+    k->low = 0, k->high = t->axis[2].out;
+    k->first = 0, k->apart = t->axis[2].s;
+    k->c = 0, k->channels = t->channels;
     for (int64_t i = row; i < row + rows; i++) run_row(k, i, NULL);
 }
 
@@ -177,28 +231,25 @@ static void body(int64_t begin, int64_t end, void *arg) {
     struct job *j = arg;
     const struct dw_task *t = j->task;
     const struct dw_axis *a = t->axis;
-    const int64_t taps = max64(a[0].taps * a[1].taps, 1), ring = max64(a[0].taps, 1) * dw_ring_floats(&j->ring);
-    const int64_t share = a[0].out * j->bands * j->blocks, lists = parts(2 * taps * (int64_t)sizeof(float *), 64) * 64;
+    const int64_t taps = max64(a[0].taps * a[1].taps * a[2].taps, 1);
+    const int64_t ring = max64(a[0].taps, 1) * dw_ring_floats(&j->ring);
+    const int64_t share = a[0].out * j->bands * j->blocks, lists = parts(4 * taps * (int64_t)sizeof(float *), 64) * 64;
     const int64_t floats = ring + (t->start ? j->columns * j->ring.chunk : 0);
     char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)floats * sizeof(float));
     if (!memory) {
         __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         return;
     }
-    struct walk k = { .job = j, .x = (const float **)memory, .w = (const float **)memory + taps,
+    const float **list = (const float **)memory;
+    struct walk k = { .job = j, .x = list, .w = list + taps, .cells = list + 2 * taps, .factors = list + 3 * taps,
                       .ring = j->ring };
     k.ring.floats = (float *)(memory + lists), k.start = k.ring.floats + ring;
     for (int64_t x = begin; x < end; x++) {
         const int64_t row = x / j->blocks % j->bands * j->rows, rows = min64(j->rows, a[1].out - row);
         const int64_t low = x % j->blocks * j->columns;
         k.image = x / share, k.z = x % share / (j->bands * j->blocks);
-        if (j->left < j->right) {
-            run_block(&k, row, rows, 0, j->left);
-            run_block(&k, row, rows, j->right, a[2].out);
-            run_middle(&k, row, rows);
-        } else {
-            run_block(&k, row, rows, low, min64(low + j->columns, a[2].out));
-        }
+        if (j->direct) run_direct(&k, row, rows);
+        else run_block(&k, row, rows, low, min64(low + j->columns, a[2].out));
     }
     pe_free(t->ctx, memory);
 }
@@ -236,34 +287,28 @@ int dw_lines_suit(const struct dw_task *t) {
     return t->repeat == 1 && t->sum == 1 && t->channels >= 4 && t->source_c == 1 && t->out_c == 1;
 }
 
-/* The middle of the rows of a convolution, if it is worth it: all its taps lie inside. */
-static void find_middle(struct job *j) {
-    const struct dw_task *t = j->task;
-    const struct dw_axis *a = &t->axis[2];
-    const int64_t work = t->axis[0].taps * t->axis[1].taps * a->taps;
-    if (a->step_out > 1 || t->start || work == 0 || work > FEW_TAPS * t->axis[1].step_in * a->step_in) return;
-    const struct phase p = phase_of(a, t->backward, 0);
-    const int64_t last = p.origin + (p.taps - 1) * p.tap;
-    const int64_t low = ceiled(-min64(p.origin, last), a->step_in);
-    const int64_t high = ceiled(a->source - max64(p.origin, last), a->step_in);
-    const int64_t left = parts(max64(low, 1), 4) * 4, right = a->out - parts(max64(a->out - high, 1), 4) * 4;
-    if (a->s < t->channels || left > COLUMNS || a->out - right > COLUMNS || right - left < LONG_MIDDLE) return;
-    j->left = left, j->right = right;
+/* Whether rows read source itself: where they are long and have few taps for each of its elements. */
+static int reads_source(const struct dw_task *t) {
+    const struct dw_axis *a = t->axis;
+    const int64_t work = a[0].taps * a[1].taps * a[2].taps;
+    const int64_t few = FEW_TAPS * a[1].step_in * a[2].step_in * a[1].step_out * a[2].step_out;
+    if (t->start || work == 0 || a[2].s < t->channels) return 0;
+    return work <= few && a[2].source >= LONG_ROW;
 }
 
 /* Channels of the ring: as many as L1 has room for, in whole lines. */
 static void cut_blocks(struct job *j) {
     const struct dw_task *t = j->task;
     const struct dw_axis *a = t->axis;
-    find_middle(j);
-    const int middle = j->left < j->right;
-    j->columns = middle ? max64(j->left, a[2].out - j->right) : min64(a[2].out, COLUMNS);
-    j->blocks = middle ? 1 : parts(a[2].out, j->columns);
+    j->direct = reads_source(t);
+    j->far = t->images * (t->source_n + t->out_n) > PE_DW_FAR_FLOATS;
+    j->columns = j->direct ? a[2].out : min64(a[2].out, COLUMNS);
+    j->blocks = parts(a[2].out, j->columns);
     struct dw_ring *ring = &j->ring;
     ring->height = span_of(&a[1]);
     ring->width = ((j->columns - 1) / a[2].step_out + (a[2].step_out > 1)) * a[2].step_in + span_of(&a[2]);
     ring->chunk = RING_FLOATS / (ring->width * ring->height * max64(a[0].taps, 1)) / 16 * 16;
-    ring->chunk = min64(max64(ring->chunk, 16), t->channels);
+    ring->chunk = j->direct ? 0 : min64(max64(ring->chunk, 16), t->channels);
     const int64_t alone = t->images * a[0].out * j->blocks; /* two or more blocks for each of many threads */
     j->rows = min64(min64(a[1].out, MOST_ROWS), max64(parts(a[1].out * alone, 16), 4));
     j->bands = parts(a[1].out, j->rows);
@@ -275,7 +320,7 @@ pe_status dw_by_lines(struct dw_task *t, pe_error *err) {
     if (!t->images || !t->channels || !a[0].out || !a[1].out || !a[2].out) return PE_OK;
     struct job j = { .task = t };
     cut_blocks(&j);
-    const int64_t floats = parts(taps * t->channels, 16) * 16, row = j.left < j.right ? a[2].source * a[2].s : 0;
+    const int64_t floats = parts(taps * t->channels, 16) * 16, row = j.direct ? a[2].source * a[2].s : 0;
     float *w = pe_alloc(t->ctx, (size_t)max64(floats + row, 1) * sizeof *w);
     if (!w) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %lld weights", (long long)(taps * t->channels));
     j.w = w, j.zeros = w + floats;

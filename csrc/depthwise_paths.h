@@ -79,6 +79,11 @@ static inline float *dw_ring_row(const struct dw_ring *ring, int64_t plane, int6
 void dw_ring_load(const struct dw_ring *ring, const struct pe_gemm_kernels *kernels, float *to, const float *row,
                   int64_t apart, int64_t from, int64_t size, int64_t width, int64_t channels);
 
+/* Asks for the same places of a row that will be read soon. Where images lie behind the second cache this halves the
+ * time (72 channels of 56x56, 16 images, Zen 5: 1.3 ms instead of 2.6): hardware sees no pattern in blocks of them. */
+void dw_ask(const float *row, int64_t apart, int64_t from, int64_t size, int64_t width, int64_t channels);
+#define PE_DW_FAR_FLOATS (1 << 20) /* what is read and written; below that it costs a tenth */
+
 /* depthwise_planes.c */
 pe_status dw_by_planes(struct dw_task *, pe_error *);
 /* depthwise_lines.c: with the channels last in source and out, and repeat == sum == 1 */

@@ -13,3 +13,9 @@ void dw_ring_load(const struct dw_ring *ring, const struct pe_gemm_kernels *kern
         kernels->copy(to + first * ring->chunk, ring->chunk, row + (from + first) * apart, apart, 1,
                       (size_t)(end - first), (size_t)channels);
 }
+
+void dw_ask(const float *row, int64_t apart, int64_t from, int64_t size, int64_t width, int64_t channels) {
+    const int64_t end = min64(from + width, size);
+    for (int64_t x = max64(from, 0); x < end; x++)
+        for (int64_t c = 0; c < channels; c += 16) __builtin_prefetch(row + x * apart + c);
+}

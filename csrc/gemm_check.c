@@ -8,7 +8,7 @@
     pe_shape_text(t, text_t);                       \
     pe_shape_text(u, text_u)
 
-static pe_status check_operand(const pe_tensor *t, const char *name, int least_axes, int may_be_half,
+pe_status pe_gemm_check_operand(const pe_tensor *t, const char *name, int least_axes, int may_be_half,
                                pe_error *err) {
     if (!t) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: %s is missing", name);
     if (t->ndim < least_axes || t->ndim > PE_MAX_DIMS)
@@ -54,7 +54,7 @@ static int is_empty(const pe_tensor *t) {
     return 0;
 }
 
-static pe_status check_apart(const pe_tensor *c, const pe_tensor *t, const char *name, pe_error *err) {
+pe_status pe_gemm_check_apart(const pe_tensor *c, const pe_tensor *t, const char *name, pe_error *err) {
     intptr_t low, high, c_low, c_high;
     if (is_empty(t)) return PE_OK;
     if (!byte_range(t, &low, &high))
@@ -67,7 +67,7 @@ static pe_status check_apart(const pe_tensor *c, const pe_tensor *t, const char 
 
 /* Elements of c that share memory would be written by several threads. Refused unless each stride
  * steps over everything that the smaller strides reach: true of every permuted or sliced array. */
-static pe_status check_writable(const pe_tensor *c, pe_error *err) {
+pe_status pe_gemm_check_writable(const pe_tensor *c, pe_error *err) {
     intptr_t low, high;
     int order[PE_MAX_DIMS], axes = 0;
     if (is_empty(c)) return PE_OK;
@@ -100,7 +100,7 @@ static pe_status check_apart_from_pack(pe_context *ctx, const pe_tensor *c, cons
     if (status) return status;
     const pe_tensor whole = { .data = (void *)packed, .dtype = PE_UINT8, .ndim = 1, .shape = { (int64_t)bytes },
                               .strides = { 1 } };
-    return check_apart(c, &whole, "packed", err);
+    return pe_gemm_check_apart(c, &whole, "packed", err);
 }
 
 static pe_status check_matrices(const pe_tensor *a, const pe_tensor *b, const pe_tensor *c,
@@ -189,13 +189,13 @@ static void fold_batch(struct pe_gemm_problem *g, struct pe_gemm_batch *batch) {
 }
 
 static pe_status check_residual(const pe_tensor *residual, const pe_tensor *c, pe_error *err) {
-    pe_status status = check_operand(residual, "residual", 2, 0, err);
+    pe_status status = pe_gemm_check_operand(residual, "residual", 2, 0, err);
     if (status) return status;
     if (!pe_same_shape(residual, c)) {
         DESCRIBE_OPERANDS(residual, c);
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: residual %s must have the shape of c %s", text_t, text_u);
     }
-    return check_apart(c, residual, "residual", err);
+    return pe_gemm_check_apart(c, residual, "residual", err);
 }
 
 pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gemm_problem *g,
@@ -210,21 +210,21 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
         if ((status = pe_gemm_open_pack(ctx, args->packed, &from_pack, err))) return status;
         b = &from_pack;
     }
-    if ((status = check_operand(a, "a", 2, 1, err))) return status;
-    if ((status = check_operand(b, "b", 2, 1, err))) return status;
-    if ((status = check_operand(c, "c", 2, 0, err))) return status;
-    if (bias && (status = check_operand(bias, "bias", 1, 0, err))) return status;
+    if ((status = pe_gemm_check_operand(a, "a", 2, 1, err))) return status;
+    if ((status = pe_gemm_check_operand(b, "b", 2, 1, err))) return status;
+    if ((status = pe_gemm_check_operand(c, "c", 2, 0, err))) return status;
+    if (bias && (status = pe_gemm_check_operand(bias, "bias", 1, 0, err))) return status;
     if (bias && bias->ndim != 1)
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: bias must have 1 axis, has %d", (int)bias->ndim);
     if (residual && (status = check_residual(residual, c, err))) return status;
     if ((status = read_batch(a, b, c, residual, batch, err))) return status;
     if ((status = check_matrices(a, b, c, bias, err))) return status;
     if ((status = pe_activation_loop(ctx, args->activation, "gemm", &activation, err))) return status;
-    if ((status = check_writable(c, err))) return status;
-    if ((status = check_apart(c, a, "a", err))) return status;
-    if ((status = args->packed ? check_apart_from_pack(ctx, c, args->packed, b, err) : check_apart(c, b, "b", err)))
-        return status;
-    if (bias && (status = check_apart(c, bias, "bias", err))) return status;
+    if ((status = pe_gemm_check_writable(c, err))) return status;
+    if ((status = pe_gemm_check_apart(c, a, "a", err))) return status;
+    status = args->packed ? check_apart_from_pack(ctx, c, args->packed, b, err) : pe_gemm_check_apart(c, b, "b", err);
+    if (status) return status;
+    if (bias && (status = pe_gemm_check_apart(c, bias, "bias", err))) return status;
 
     int ra = a->ndim - 2, rb = b->ndim - 2, rc = c->ndim - 2;
     int64_t a_size = (int64_t)pe_dtype_size(a->dtype), b_size = (int64_t)pe_dtype_size(b->dtype);

@@ -23,6 +23,8 @@
 #define WIDE_ROWS 128 /* columns of a stored matrix that are read at a time: so many in a row come in whole lines */
 #define WIDE_DEPTH 128
 #define DEEPEST 384 /* steps of k at a time */
+#define PASSED_ROWS 160 /* that a matrix which streams by meets at most, and the steps of k at a time then */
+#define PASSED_DEPTH 640
 #define MANY_BLOCKS 6
 
 /* the size of equal parts, none above `most`, in whole `unit`s */
@@ -93,6 +95,13 @@ static double nanoseconds(const struct pe_gemm_problem *g, double fmas) {
     return fmas * FMA_NS > reading ? fmas * FMA_NS : reading;
 }
 
+/* One of many groups, of few rows, whose b comes from afar and is used by no other task: it streams by once, in deep
+ * blocks and where its rows are contiguous not even packed (64 rows: packing is a fifth of the time, Zen 5). */
+static int streams_far_b(const struct pe_gemm_problem *g) {
+    return g->one_thread && !g->windows && g->m <= PASSED_ROWS &&
+           (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
+}
+
 /* A task lays out each panel of b itself, just before it uses it. */
 static int makes_own_b(const struct pe_gemm_plan *plan) {
     return plan->b == PE_GEMM_OWN || plan->b == PE_GEMM_WIDENED;
@@ -103,7 +112,8 @@ static int makes_own_b(const struct pe_gemm_plan *plan) {
 static int64_t block_depth(const struct pe_gemm_problem *g, const struct pe_gemm_plan *plan, int64_t mr) {
     int64_t most = min64((int64_t)(l2_bytes() / 16 / sizeof(float)) / plan->nr, DEEPEST);
     if (reads_far_columns(g)) most = min64(most, WIDE_DEPTH);
-    if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS)
+    if (streams_far_b(g)) most = PASSED_DEPTH;
+    else if (plan->panels_first && g->m <= PE_GEMM_FEW_ROWS)
         most = g->m > mr || makes_own_b(plan) ? 6144 / plan->nr : parts(g->k, 8) * 8;
     return equal_part(g->k, max64(most, 48), 8);
 }
@@ -134,7 +144,7 @@ static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan
     int64_t panels = parts(g->n, plan->nr * plan->abreast), most = most_rows(plan->kc);
     int64_t goal = wanted_tasks(g, lanes, threads), fewest = reads_far_columns(g) ? WIDE_ROWS : LEAST_ROWS;
     if (g->windows && plan->own_c && plan->kc < g->k) most = min64(most, most_rows(min64(g->n, COLUMNS_A_CUT)));
-    int64_t blocks = parts(g->m, most);
+    int64_t blocks = streams_far_b(g) ? 1 : parts(g->m, most);
     blocks = max64(blocks, reads_far_columns(g) ? min64(goal, parts(g->m, fewest))
                                                 : min64(parts(goal, panels), parts(g->m, fewest)));
     plan->rows = equal_part(g->m, parts(g->m, blocks), 1);
@@ -167,7 +177,9 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     plan->nr = widest * lanes;
     plan->copy_a = wants_copied_a(g);
     if (!g->packed && wants_packed_b(g, lanes)) /* one block of rows uses a panel once: then its task packs it */
-        plan->b = !g->windows && g->m > most_rows(min64(g->k, DEEPEST)) ? PE_GEMM_SHARED : PE_GEMM_OWN;
+        plan->b = !g->windows && !g->one_thread && g->m > most_rows(min64(g->k, DEEPEST)) ? PE_GEMM_SHARED
+                                                                                          : PE_GEMM_OWN;
+    if (streams_far_b(g) && g->b_j == 1 && g->n % lanes == 0) plan->b = PE_GEMM_IN_PLACE;
     if (g->packed) plan->b = PE_GEMM_GIVEN;
     if (g->b_half) plan->b = PE_GEMM_WIDENED;
     plan->own_c = g->c_j != 1 || g->grid;
@@ -191,7 +203,7 @@ void pe_gemm_make_plan(const struct pe_kernels *kernels, int threads, struct pe_
     settle_strides(g);
     struct pe_gemm_problem other = exchanged(g);
     double fmas = cost(g, lanes), fmas_other = cost(&other, lanes);
-    int exchange = fmas_other < fmas && !g->packed && !g->windows && !g->grid;
+    int exchange = fmas_other < fmas && !streams_far_b(g) && !g->packed && !g->windows && !g->grid;
     if (exchange) *g = other;
     *plan = (struct pe_gemm_plan){ .path = PE_GEMM_TILES, .exchanged = exchange, .tasks = 1,
                                    .nanoseconds = nanoseconds(g, exchange ? fmas_other : fmas) };

@@ -92,6 +92,11 @@ pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *probl
 pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gemm_problem *problem,
                         struct pe_gemm_batch *batch, pe_error *err);
 
+/* of it: one operand of so many axes or more; c that overlaps itself, or another operand */
+pe_status pe_gemm_check_operand(const pe_tensor *t, const char *name, int least_axes, int may_be_half, pe_error *err);
+pe_status pe_gemm_check_writable(const pe_tensor *c, pe_error *err);
+pe_status pe_gemm_check_apart(const pe_tensor *c, const pe_tensor *t, const char *name, pe_error *err);
+
 /* gemm_pack.c: the panels in a pack as a matrix (k, n); a refusal if it is none of this process. */
 pe_status pe_gemm_open_pack(pe_context *ctx, const void *packed, pe_tensor *b, pe_error *err);
 

@@ -15,6 +15,9 @@ struct pe_gemm_run {
     float most;          /* of the clamp */
 };
 
+/* gemm.c: g planned, ready for its tasks. Not for empty products. */
+void pe_gemm_start(pe_context *ctx, const struct pe_gemm_problem *g, struct pe_gemm_run *run);
+
 /* Floats of memory that a task needs for itself. */
 size_t pe_gemm_task_floats(const struct pe_gemm_plan *plan);
 

@@ -204,6 +204,17 @@ typedef struct pe_gemm_args {
 } pe_gemm_args;
 PE_API pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *);
 
+/* Products of ragged groups in one call: group g has the places ends[g-1] (0 for the first) .. ends[g]-1.
+ *   b (groups, k, n), a (rows, k), c (rows, n):   c[r,:] = a[r,:] b[g] for the rows of group g
+ *   b (rows, n), a (m, rows), c (groups, m, n):   c[g] = a[:, rows of g] b[rows of g, :], 0 without rows
+ * ends (groups) int64, never falling, the last one is rows. float32, any strides; chains, accumulate and bits as
+ * pe_gemm's for each group by itself; c overlaps nothing. */
+typedef struct pe_gemm_groups_args {
+    const pe_tensor *a, *b, *c, *ends;
+    int accumulate;
+} pe_gemm_groups_args;
+PE_API pe_status pe_gemm_groups(pe_context *, const pe_gemm_groups_args *, pe_error *);
+
 /* Lays b (k, n), float32 or bfloat16 (which it stays), any strides, out as products read it: done once for
  * a weight that is used many times. packed: pe_pack_bytes(..) bytes of the caller's on a boundary of 64.
  * A pack belongs to the level of this process; one of another level is refused. */

@@ -120,6 +120,14 @@ typedef struct pe_rms_norm_backward_args {
 } pe_rms_norm_backward_args;
 PE_API pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *);
 
+/* ---- rotary positions --------------------------------------------------- */
+
+/* Pairs (a, b) of the last axis of x (..., T, E) turned by the angles of their position, (a c - b s, b c + a s), into y
+ * of the same shape, which is not x: of features i and i + D/2, or with neighbours of 2 i and 2 i + 1. cos and sin
+ * (T, D/2); features from D on are copied. back: turned by the negative angles, which is also the gradient. */
+typedef struct pe_rotary_args { const pe_tensor *x, *cos, *sin, *y; int neighbours, back; } pe_rotary_args;
+PE_API pe_status pe_rotary(pe_context *, const pe_rotary_args *, pe_error *);
+
 /* ---- pooling ------------------------------------------------------------ */
 
 /* Windows of x (N, C, space), one to three axes of space, into y (N, C, places): place p holds the elements
@@ -164,6 +172,50 @@ typedef struct pe_batch_norm_backward_args {
 } pe_batch_norm_backward_args;
 PE_API pe_status pe_batch_norm_backward(pe_context *, const pe_batch_norm_backward_args *, pe_error *);
 
+/* ---- recurrence --------------------------------------------------------- */
+
+/* The steps of one direction of a recurrent layer. x (rows, in) holds the input of all steps, one step behind the
+ * other: sizes[t] rows of step t, never more than of the step before, or NULL: all are alike. With
+ * a = (w_ih x + b_ih) + (w_hh h + b_hh), h and c of the step before, h0 and c0 at first, from the last step on where
+ * backwards is set, w_ih (G H, in), w_hh (G H, H), the biases (G H) or NULL:
+ *   RNN   h = tanh(a), relu(a)                                                   G = 1
+ *   LSTM  c = sigmoid(a_f) c + sigmoid(a_i) tanh(a_g), h = sigmoid(a_o) tanh(c)  G = 4: i f g o
+ *   GRU   n = tanh(w_ih x + b_ih + sigmoid(a_r) p), p = w_hh h + b_hh, both n's part,
+ *         h = n + sigmoid(a_z) (h - n)                                           G = 3: r z n
+ * y (rows, H) becomes h of every step, h_n and c_n (sizes[0], H) that of each sequence's last. c0 and c_n belong to the
+ * LSTM. gates (rows, G H) and kept (rows, H) are for the derivative, or both NULL: what the squashing functions gave,
+ * and c of every step (LSTM) or p (GRU). Columns lie side by side, rows as far apart as they like; nothing overlaps;
+ * all is float32. A row's bits depend on its sequence alone: neither on threads nor on the rows beside it. */
+enum pe_recurrence_mode { PE_RNN_TANH = 0, PE_RNN_RELU, PE_LSTM, PE_GRU };
+typedef struct pe_recurrence_args {
+    int mode, backwards;
+    int64_t steps;
+    const int64_t *sizes;
+    const pe_tensor *x, *w_ih, *w_hh, *b_ih, *b_hh, *h0, *c0, *y, *h_n, *c_n, *gates, *kept;
+    const void *packed_ih; /* w_ih turned, by pe_pack, or NULL */
+    const void *packed_hh; /* w_hh by pe_recurrence_pack, or NULL */
+} pe_recurrence_args;
+PE_API pe_status pe_recurrence(pe_context *, const pe_recurrence_args *, pe_error *);
+
+/* Its derivative, from what it kept and the gradients dy (rows, H), dh_n, dc_n, each of which may be NULL: 0. What is
+ * not NULL of dx, dw_ih, dw_hh, db_ih and db_hh is written; dx is added to where add_dx is set. dc0 (LSTM) and dh0
+ * become the gradients of the state where wants_state is set: else they are memory to work in, and dh0 may be NULL but
+ * for the GRU. The sums over rows are one chain, from the last step of the recurrence to the first. */
+typedef struct pe_recurrence_backward_args {
+    int mode, backwards;
+    int64_t steps;
+    const int64_t *sizes;
+    const pe_tensor *x, *w_ih, *w_hh, *h0, *c0, *y, *gates, *kept, *dy, *dh_n, *dc_n;
+    const pe_tensor *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dh0, *dc0;
+    int wants_state, add_dx;
+} pe_recurrence_backward_args;
+PE_API pe_status pe_recurrence_backward(pe_context *, const pe_recurrence_backward_args *, pe_error *);
+
+/* Lays a weight (gates H, H) out once for many calls of pe_recurrence; the bits are the same. packed:
+ * pe_recurrence_pack_bytes(..) bytes of the caller's on a boundary of 64. Of one level of one process. */
+PE_API pe_status pe_recurrence_pack_bytes(pe_context *, const pe_tensor *weight, int gates, size_t *bytes, pe_error *);
+PE_API pe_status pe_recurrence_pack(pe_context *, const pe_tensor *weight, int gates, void *packed, pe_error *);
+
 /* ---- rows by number ------------------------------------------------------ */
 
 /* matrix (rows, n), index (count) int64, picked (count, n). Entry i means the row index[i] + i * step: with step 0
@@ -177,6 +229,18 @@ typedef struct pe_rows_by_number_args {
 PE_API pe_status pe_take_rows(pe_context *, const pe_rows_by_number_args *, pe_error *);
 /* matrix = 0, then matrix[index[i] + i * step] += picked[i] in the order of i: the bits do not depend on threads. */
 PE_API pe_status pe_add_rows(pe_context *, const pe_rows_by_number_args *, pe_error *);
+
+/* Bag b holds the entries offsets[b] .. offsets[b+1]-1 of index (count) int64: rows of matrix (rows, n), those that are
+ * `skip` left out; others outside 0 .. rows-1 are PE_ERR_INDEX. offsets (bags + 1) int64, 0 to count, never falling.
+ * pe_sum_bags: out[b] = sum over its entries e, in their order from +0, of weights[e] * matrix[index[e]], the product
+ * rounded by itself; weights (count) or NULL: 1. pe_max_bags: the maximum of each column and in place (bags, n) int64,
+ * dense, the entry it is from, -1 in an empty bag, whose out is 0; of equal numbers the first wins, NaN over all. */
+typedef struct pe_bags_args {
+    const pe_tensor *matrix, *index, *offsets, *weights, *out, *place;
+    int64_t skip;
+} pe_bags_args;
+PE_API pe_status pe_sum_bags(pe_context *, const pe_bags_args *, pe_error *);
+PE_API pe_status pe_max_bags(pe_context *, const pe_bags_args *, pe_error *);
 
 #ifdef __cplusplus
 }

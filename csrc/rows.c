@@ -13,6 +13,26 @@ pe_status pe_rows_check(const char *name, const char *argument, const pe_tensor 
     return PE_OK;
 }
 
+pe_status pe_rows_check_matrix(const char *name, const char *argument, const pe_tensor *t, pe_error *err) {
+    char a[PE_SHAPE_TEXT];
+    pe_status status = pe_check_dtype(t, PE_FLOAT32, name, argument, err);
+    if (status) return status;
+    if (t->ndim != 2)
+        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s must be a matrix, has the shape %s", name, argument,
+                       pe_shape_text(t, a));
+    return PE_OK;
+}
+
+pe_status pe_rows_check_numbers(const char *name, const pe_tensor *index, int64_t limit, int64_t skip, pe_error *err) {
+    for (int64_t i = 0; i < index->shape[0]; i++) {
+        int64_t number = *(const int64_t *)((const char *)index->data + i * index->strides[0]);
+        if ((number < 0 || number >= limit) && number != skip)
+            return pe_fail(err, PE_ERR_INDEX, 0, "%s: index[%lld] is %lld, expected 0 to %lld", name, (long long)i,
+                           (long long)number, (long long)limit - 1);
+    }
+    return PE_OK;
+}
+
 static void describe(struct pe_rows *r, const pe_tensor *t) {
     const int last = t->ndim - 1;
     r->data = t->data;

@@ -18,6 +18,10 @@ struct pe_rows {
 pe_status pe_rows_check(const char *operation, const char *argument, const pe_tensor *t, const pe_tensor *model,
                         pe_error *);
 
+/* refuses all but float32 of two axes; and numbers (one axis, int64) outside 0 .. limit-1 that are not `skip` */
+pe_status pe_rows_check_matrix(const char *operation, const char *argument, const pe_tensor *t, pe_error *);
+pe_status pe_rows_check_numbers(const char *operation, const pe_tensor *index, int64_t limit, int64_t skip, pe_error *);
+
 /* t is float32 of one axis or more. Rows with gaps are copied to scratch memory: at once for an
  * input, by pe_rows_close for an output. Every opened view is closed, also after errors. */
 pe_status pe_rows_open_input(pe_context *, struct pe_rows *, const pe_tensor *t, pe_error *);

@@ -9,32 +9,12 @@ static int64_t number_at(const pe_tensor *index, int64_t i) {
     return *(const int64_t *)((const char *)index->data + i * index->strides[0]);
 }
 
-static pe_status check_matrix(const char *name, const char *argument, const pe_tensor *t, pe_error *err) {
-    char a[PE_SHAPE_TEXT];
-    pe_status status = pe_check_dtype(t, PE_FLOAT32, name, argument, err);
-    if (status) return status;
-    if (t->ndim != 2)
-        return pe_fail(err, PE_ERR_SHAPE, -1, "%s: %s must be a matrix, has the shape %s", name, argument,
-                       pe_shape_text(t, a));
-    return PE_OK;
-}
-
-static pe_status check_numbers(const char *name, const pe_tensor *index, int64_t limit, int64_t skip, pe_error *err) {
-    for (int64_t i = 0; i < index->shape[0]; i++) {
-        int64_t number = number_at(index, i);
-        if ((number < 0 || number >= limit) && number != skip)
-            return pe_fail(err, PE_ERR_INDEX, 0, "%s: index[%lld] is %lld, expected 0 to %lld", name, (long long)i,
-                           (long long)number, (long long)limit - 1);
-    }
-    return PE_OK;
-}
-
 /* matrix (rows, n), index (count), picked (count, n); every number is looked at before anything is written */
 static pe_status check(const char *name, const pe_rows_by_number_args *args, pe_error *err) {
     const pe_tensor *index = args->index;
     char a[PE_SHAPE_TEXT], b[PE_SHAPE_TEXT], c[PE_SHAPE_TEXT];
-    pe_status status = check_matrix(name, "matrix", args->matrix, err);
-    if (!status) status = check_matrix(name, "picked", args->picked, err);
+    pe_status status = pe_rows_check_matrix(name, "matrix", args->matrix, err);
+    if (!status) status = pe_rows_check_matrix(name, "picked", args->picked, err);
     if (!status) status = pe_check_dtype(index, PE_INT64, name, "index", err);
     if (status) return status;
     if (index->ndim != 1 || index->shape[0] != args->picked->shape[0] ||
@@ -44,7 +24,7 @@ static pe_status check(const char *name, const pe_rows_by_number_args *args, pe_
     if (args->step < 0 || (args->step && args->matrix->shape[0] / args->step != index->shape[0]))
         return pe_fail(err, PE_ERR_SHAPE, 0, "%s: %lld rows are not %lld for each of index %s", name,
                        (long long)args->matrix->shape[0], (long long)args->step, pe_shape_text(index, a));
-    return check_numbers(name, index, args->step ? args->step : args->matrix->shape[0], args->skip, err);
+    return pe_rows_check_numbers(name, index, args->step ? args->step : args->matrix->shape[0], args->skip, err);
 }
 
 struct job {

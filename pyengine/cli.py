@@ -21,13 +21,14 @@ def main(arguments=None):
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, ValueError, IndexError, FloatingPointError) as error:
+    except (OSError, ValueError, IndexError, RuntimeError, ImportError, FloatingPointError) as error:
         print(f"pyengine: {error}", file=sys.stderr)
         return 1
 
 
 def _parser():
     from pyengine import __version__
+    from pyengine.cli_text import add_commands
 
     parser = argparse.ArgumentParser(prog="pyengine", description="Neural networks on CPUs.")
     parser.add_argument("--version", action="version", version=f"pyengine {__version__}")
@@ -57,6 +58,12 @@ def _parser():
     predict.add_argument("--index", type=int, action="append", metavar="N", help="test image N; may be repeated")
     predict.add_argument("--count", type=_positive(int), default=8, help="show the first ones (%(default)s)")
     predict.set_defaults(run=_predict)
+
+    inspect = commands.add_parser("inspect", help="what the tensors of a file are: shapes, ranges, ranks, twins")
+    inspect.add_argument("file", metavar="FILE", help="safetensors, or what torch.save wrote")
+    inspect.set_defaults(run=_inspect)
+
+    add_commands(commands)
 
     bench = commands.add_parser("bench", help="how fast it is here: products, layers, networks, startup, ...")
     bench.add_argument("suite", choices=["kernels", "layers", "models", "ops", "optim", "startup", "sweep"])
@@ -134,6 +141,13 @@ def _picture(index, image, label, read):
     width = len(lines[0])
     verdict = "" if label == read else "  WRONG"
     return [f"no. {index}".ljust(width), *lines, f"is {label}, read {read}{verdict}".ljust(width)]
+
+
+def _inspect(options):
+    from pyengine.io.inspect import inspect_file
+
+    print(inspect_file(options.file))
+    return 0
 
 
 def _bench(options):

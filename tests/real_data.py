@@ -41,20 +41,27 @@ def from_wheel(requirement, member):
     return target
 
 
-def fashion_mnist():
-    """The folder of Fashion-MNIST's four files."""
-    inside = "usr/share/datasets/fashion-mnist"
-    for folder in (Path("/") / inside, CACHE / inside):
-        if len(list(folder.glob("*-ubyte*"))) >= 4:
-            return folder
+def from_debian(package, place, advice):
+    """The path of a file or folder of a Debian package, installed or unpacked here; nothing of it runs."""
+    for folder in (Path("/"), CACHE):
+        if (folder / place).exists():
+            return folder / place
     if wanted() and shutil.which("apt-get") and shutil.which("dpkg-deb"):
         CACHE.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "dataset-fashion-mnist"], cwd=CACHE, capture_output=True)
-        for package in CACHE.glob("dataset-fashion-mnist_*.deb"):
-            subprocess.run(["dpkg-deb", "-x", package, CACHE], capture_output=True)
-    there = (CACHE / inside / "train-images-idx3-ubyte.gz").exists()
-    require("data", there, "Fashion-MNIST is not here: apt install dataset-fashion-mnist")
-    return CACHE / inside
+        subprocess.run(["apt-get", "download", package], cwd=CACHE, capture_output=True)
+        for archive in CACHE.glob(f"{package}_*.deb"):
+            subprocess.run(["dpkg-deb", "-x", archive, CACHE], capture_output=True)
+    require("data", (CACHE / place).exists(), f"{advice} not here: apt install {package}")
+    return CACHE / place
+
+
+def fashion_mnist():
+    """The folder of Fashion-MNIST's four files."""
+    first = "usr/share/datasets/fashion-mnist/train-images-idx3-ubyte"
+    installed = Path("/", first)
+    if installed.exists():  # unpacked
+        return installed.parent
+    return from_debian("dataset-fashion-mnist", f"{first}.gz", "Fashion-MNIST is").parent
 
 
 def reference(name):

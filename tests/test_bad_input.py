@@ -288,7 +288,7 @@ for name in methods:
         functions["Tensor." + name] = value
 for name in ("reduce", "argmax", "reshape", "view", "expand", "permute", "transpose", "sum_to", "linear", "matmul",
              "softmax", "softmax_backward", "layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward",
-             "cross_entropy", "cross_entropy_backward", "dropout", "random_",
+             "rotary", "cross_entropy", "cross_entropy_backward", "dropout", "random_",
              "elementwise", "elementwise_", "copy", "copy_", "full", "empty", "optim_step", "record", "dtype_of"):
     functions["_core." + name] = getattr(_core, name)
 

@@ -15,5 +15,7 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("name", ["pyengine", *MODULES])
 def test_examples(name):
+    if name == "pyengine.train.sklearn":
+        pytest.importorskip("sklearn", reason="pip install scikit-learn")
     result = doctest.testmod(importlib.import_module(name), extraglobs={"pe": pyengine})
     assert result.failed == 0

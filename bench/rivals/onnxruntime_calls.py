@@ -6,6 +6,7 @@ As it installs: session.run on NumPy arrays. At its best: inputs and outputs bou
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
+from recurrent_graph import nodes_and_constants
 
 THREADS, TUNED = 1, False
 OWN_OPERATIONS = "com.microsoft"
@@ -148,6 +149,11 @@ def conv(p, make):
     return {"": [session([node], {"x": x}, {"w": weight, "c": bias})]}
 
 
+def recurrence(p, make):
+    x, nodes, constants = nodes_and_constants(p, make)
+    return {"": [session(nodes, {"x": x}, constants)]}
+
+
 def network(p, make):
     """As torch exports it (which this interpreter must have, too)."""
     from ported import as_onnx
@@ -159,4 +165,5 @@ def network(p, make):
 BUILDERS = {
     "matmul": matmul, "linear": linear, "linear_int8": linear_int8, "linear_int4": linear_int4,
     "matmul_int8": matmul_int8, "mlp_infer": mlp_infer, "conv": conv, "network": network,
+    "recurrence": recurrence,
 }  # fmt: skip

@@ -126,6 +126,13 @@ def conv(p, make):
     return calls
 
 
+def recurrence(p, make):
+    from recurrent_graph import as_bytes
+
+    x, model = as_bytes(p, make)
+    return {"": [asked(started(CORE.read_model(model)), x)]}
+
+
 def network(p, make):
     """The ONNX file that torch exports (which this interpreter must have, too)."""
     from ported import as_onnx
@@ -134,4 +141,5 @@ def network(p, make):
     return {"": [asked(started(CORE.read_model(model)), x)]}
 
 
-BUILDERS = {"matmul": matmul, "linear": linear, "mlp_infer": mlp_infer, "conv": conv, "network": network}
+BUILDERS = {"matmul": matmul, "linear": linear, "mlp_infer": mlp_infer, "conv": conv, "network": network,
+            "recurrence": recurrence}  # fmt: skip

@@ -10,7 +10,7 @@ from torchlike import linear as linear_layer
 from torchlike import perceptron, train
 
 TUNED = False
-RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape"}
+RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape", "recurrence_train"}
 
 
 def prepare(threads, tuned):

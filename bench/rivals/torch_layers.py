@@ -56,4 +56,11 @@ def network_train(p, make, tuned):
     return {name: [torchlike.train_network(torch, ported.MODELS, p, make, how)] for name, how in kinds.items()}
 
 
-BUILDERS = {"conv": conv, "conv_backward": conv_backward, "network": network, "network_train": network_train}
+def only(call):
+    return lambda p, make, tuned: {"": [call(torch, p, make)]}
+
+
+BUILDERS = {
+    "recurrence": only(torchlike.recurrence_forward), "recurrence_train": only(torchlike.recurrence_train),
+    "conv": conv, "conv_backward": conv_backward, "network": network, "network_train": network_train,
+}  # fmt: skip

@@ -15,6 +15,9 @@ struct pe_depthwise_line {
     ptrdiff_t x_place, x_tap, w_tap, y_place, start_place;
     const float *start;               /* the chains start here, NULL: at +0 */
     const float *bias;                /* a value a channel, or NULL */
+    const float *ahead;               /* what the next row of y meets is asked for, from here on: ahead_rows rows, */
+    size_t ahead_rows, ahead_columns; /* ahead_columns cells of them for each place; NULL: nothing is */
+    ptrdiff_t ahead_row, ahead_column, y_ahead; /* and that row itself, so far behind y */
     size_t width;                     /* channels of a group, in and out: a part of VL; the channels are whole groups */
     ptrdiff_t w_part;                 /* of the weight, from one of a group's channels in to the next */
 };

@@ -16,6 +16,7 @@
 #include "pooling.h"
 #include "qgemm.h"
 #include "random.h"
+#include "recurrence.h"
 #include "reduce.h"
 #include "softmax.h"
 #include "winograd.h"
@@ -39,6 +40,7 @@ struct pe_kernels {
     struct pe_winograd_kernels winograd;
     struct pe_pooling_kernels pooling;
     struct pe_batch_norm_kernels batch_norm;
+    struct pe_recurrence_kernels recurrence;
 };
 
 #endif

@@ -46,6 +46,20 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Before a loop of constant length over registers: writes it out, since an array indexed by a variable would live in
+ * memory. Loops without it are written out only where they are tiny (csrc/make.py). */
+#ifdef __clang__
+#define PE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define PE_UNROLL _Pragma("GCC unroll 16")
+#endif
+/* the same, but not where the level is compiled to be small */
+#ifdef __OPTIMIZE_SIZE__
+#define PE_UNROLL_FAST
+#else
+#define PE_UNROLL_FAST PE_UNROLL
+#endif
+
 #define PE_INLINE static inline __attribute__((always_inline, unused))
 
 typedef float vf __attribute__((vector_size(4 * VL)));

@@ -51,6 +51,7 @@ cdef class Tensor:
     cdef pe_tensor view
     cdef Storage storage
     cdef Tensor grad_
+    cdef object row_grad        # None, or a RowSparse: then grad_ is None
     cdef Node node
     cdef int output             # which output of node this is
     cdef bint leaf_requires_grad

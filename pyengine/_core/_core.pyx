@@ -13,6 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from pyengine._core.capi cimport *
+from pyengine._core.capi_layers cimport *
 
 cdef extern from "Python.h":
     void PyType_Modified(PyTypeObject *type)
@@ -42,6 +43,7 @@ include "quant.pxi"
 include "packed.pxi"
 include "watched.pxi"
 include "product.pxi"
+include "groups.pxi"
 include "conv.pxi"
 include "ready_conv.pxi"
 include "pooling.pxi"
@@ -49,5 +51,7 @@ include "batch_norm.pxi"
 include "optim_slots.pxi"
 include "optim.pxi"
 include "lists.pxi"
+include "row_sparse.pxi"
 include "random.pxi"
 include "take_rows.pxi"
+include "recurrence.pxi"

@@ -136,23 +136,10 @@ cdef extern from "pyengine.h" nogil:
         const float *scale
         const void *packed
     pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *)
-    ctypedef struct pe_conv_args:
-        const pe_tensor *x
-        const pe_tensor *w
-        const pe_tensor *y
-        int64_t groups
-        int64_t step[3]
-        int64_t spacing[3]
-        int64_t before[3]
-        const pe_tensor *bias
-        const pe_tensor *residual
-        int activation, accumulate
-        const void *packed
-    pe_status pe_conv(pe_context *, const pe_conv_args *, pe_error *)
-    pe_status pe_conv_input(pe_context *, const pe_conv_args *, pe_error *)
-    pe_status pe_conv_weight(pe_context *, const pe_conv_args *, pe_error *)
-    pe_status pe_conv_pack_bytes(pe_context *, const pe_conv_args *, size_t *bytes, pe_error *)
-    pe_status pe_conv_pack(pe_context *, const pe_conv_args *, void *packed, pe_error *)
+    ctypedef struct pe_gemm_groups_args:
+        const pe_tensor *a, *b, *c, *ends
+        int accumulate
+    pe_status pe_gemm_groups(pe_context *, const pe_gemm_groups_args *, pe_error *)
     ctypedef struct pe_pack_args:
         const pe_tensor *b
         void *packed
@@ -208,140 +195,6 @@ cdef extern from "pyengine.h" nogil:
         const pe_tensor *out
         int activation
     pe_status pe_qlinear(pe_context *, const pe_qlinear_args *, pe_error *)
-
-    ctypedef struct pe_softmax_args:
-        const pe_tensor *in_ "in"
-        const pe_tensor *out
-        int logarithm
-    pe_status pe_softmax(pe_context *, const pe_softmax_args *, pe_error *)
-    ctypedef struct pe_softmax_backward_args:
-        const pe_tensor *y
-        const pe_tensor *g
-        const pe_tensor *dx
-        int logarithm
-    pe_status pe_softmax_backward(pe_context *, const pe_softmax_backward_args *, pe_error *)
-
-    ctypedef struct pe_layer_norm_args:
-        const pe_tensor *in_ "in"
-        const pe_tensor *weight
-        const pe_tensor *bias
-        const pe_tensor *out
-        const pe_tensor *mean
-        const pe_tensor *rstd
-        float eps
-    pe_status pe_layer_norm(pe_context *, const pe_layer_norm_args *, pe_error *)
-    ctypedef struct pe_layer_norm_backward_args:
-        const pe_tensor *in_ "in"
-        const pe_tensor *g
-        const pe_tensor *weight
-        const pe_tensor *mean
-        const pe_tensor *rstd
-        const pe_tensor *dx
-        const pe_tensor *dweight
-        const pe_tensor *dbias
-    pe_status pe_layer_norm_backward(pe_context *, const pe_layer_norm_backward_args *, pe_error *)
-    ctypedef struct pe_rms_norm_args:
-        const pe_tensor *in_ "in"
-        const pe_tensor *weight
-        const pe_tensor *out
-        const pe_tensor *rstd
-        float eps
-    pe_status pe_rms_norm(pe_context *, const pe_rms_norm_args *, pe_error *)
-    ctypedef struct pe_rms_norm_backward_args:
-        const pe_tensor *in_ "in"
-        const pe_tensor *g
-        const pe_tensor *weight
-        const pe_tensor *rstd
-        const pe_tensor *dx
-        const pe_tensor *dweight
-    pe_status pe_rms_norm_backward(pe_context *, const pe_rms_norm_backward_args *, pe_error *)
-
-    ctypedef struct pe_cross_entropy_args:
-        const pe_tensor *logits
-        const pe_tensor *target
-        const pe_tensor *loss
-        const pe_tensor *lse
-        int64_t ignore_index
-        float label_smoothing
-        int64_t *counted
-    pe_status pe_cross_entropy(pe_context *, const pe_cross_entropy_args *, pe_error *)
-    ctypedef struct pe_cross_entropy_backward_args:
-        const pe_tensor *logits
-        const pe_tensor *target
-        const pe_tensor *lse
-        const pe_tensor *g
-        const pe_tensor *dx
-        int64_t ignore_index
-        float label_smoothing, scale
-    pe_status pe_cross_entropy_backward(pe_context *, const pe_cross_entropy_backward_args *, pe_error *)
-
-    ctypedef struct pe_pool_args:
-        const pe_tensor *x
-        const pe_tensor *y
-        const pe_tensor *place
-        int64_t kernel[3]
-        int64_t step[3]
-        int64_t spacing[3]
-        int64_t before[3]
-        int include_padding
-        double divisor
-    pe_status pe_max_pool(pe_context *, const pe_pool_args *, pe_error *)
-    pe_status pe_avg_pool(pe_context *, const pe_pool_args *, pe_error *)
-    pe_status pe_max_pool_input(pe_context *, const pe_pool_args *, pe_error *)
-    pe_status pe_avg_pool_input(pe_context *, const pe_pool_args *, pe_error *)
-    ctypedef struct pe_batch_norm_args:
-        const pe_tensor *x
-        const pe_tensor *y
-        const pe_tensor *weight
-        const pe_tensor *bias
-        const pe_tensor *mean
-        const pe_tensor *rstd
-        const pe_tensor *running_mean
-        const pe_tensor *running_var
-        float eps
-        float momentum
-        int training
-    pe_status pe_batch_norm(pe_context *, const pe_batch_norm_args *, pe_error *)
-    ctypedef struct pe_batch_norm_backward_args:
-        const pe_tensor *x
-        const pe_tensor *g
-        const pe_tensor *weight
-        const pe_tensor *mean
-        const pe_tensor *rstd
-        const pe_tensor *dx
-        const pe_tensor *dweight
-        const pe_tensor *dbias
-        int training
-    pe_status pe_batch_norm_backward(pe_context *, const pe_batch_norm_backward_args *, pe_error *)
-
-    ctypedef struct pe_attention_args:
-        const pe_tensor *q
-        const pe_tensor *k
-        const pe_tensor *v
-        const pe_tensor *out
-        const pe_tensor *lse
-        const pe_tensor *mask
-        const pe_tensor *lengths
-        const pe_tensor *slopes
-        float scale
-        int causal
-        int64_t query_start, window
-    pe_status pe_attention(pe_context *, const pe_attention_args *, pe_error *)
-    ctypedef struct pe_attention_backward_args:
-        const pe_attention_args *forward
-        const pe_tensor *g
-        const pe_tensor *dq
-        const pe_tensor *dk
-        const pe_tensor *dv
-    pe_status pe_attention_backward(pe_context *, const pe_attention_backward_args *, pe_error *)
-
-    ctypedef struct pe_rows_by_number_args:
-        const pe_tensor *matrix
-        const pe_tensor *index
-        const pe_tensor *picked
-        int64_t step, skip
-    pe_status pe_take_rows(pe_context *, const pe_rows_by_number_args *, pe_error *)
-    pe_status pe_add_rows(pe_context *, const pe_rows_by_number_args *, pe_error *)
 
     ctypedef struct pe_random_args:
         const pe_tensor *out

@@ -181,6 +181,8 @@ cdef int finish_leaf(list entry, Walk walk) except -1:
 
 cdef int into_grad(Tensor leaf, Tensor g, bint create_graph) except -1:
     cdef Tensor total
+    if leaf.row_grad is not None:
+        return into_rows(leaf, g, create_graph)
     if leaf.grad_ is not None:
         total = binary(OP_ADD, leaf.grad_, g)
         leaf.grad_ = owned(total, leaf, create_graph)

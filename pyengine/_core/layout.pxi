@@ -197,6 +197,13 @@ cdef Tensor empty_like(const pe_tensor *v, int code):
     return new_tensor(&layout)
 
 
+cdef Tensor clone(Tensor x):
+    """A copy with memory of its own, in x's memory format; off the tape."""
+    cdef Tensor out = empty_like(&x.view, x.view.dtype)
+    copy_into(&x.view, &out.view)
+    return out
+
+
 cdef inline bint same_shape(const pe_tensor *a, const pe_tensor *b) noexcept nogil:
     cdef int i
     if a.ndim != b.ndim:

@@ -1,4 +1,5 @@
-# Layer and RMS normalization along the last axis. Like structured.pxi: check, make the output, drop the GIL, call.
+# Layer and RMS normalization along the last axis, and rotary positions. Like structured.pxi: check, make the output,
+# drop the GIL, call.
 
 cdef Tensor row_vector(Tensor x, str what):
     """One float32 a row of x."""
@@ -86,3 +87,18 @@ def rms_norm_backward(Tensor x, Tensor g, Tensor rstd, Tensor weight=None, bint 
         status = pe_rms_norm_backward(context, &args, &err)
     check(status, &err)
     return dx, dweight
+
+
+def rotary(Tensor x, Tensor cos, Tensor sin, bint neighbours=False, bint back=False):
+    """Pairs of x's last axis turned by their position's angles, or back; recorded with regard to x alone."""
+    cdef pe_rotary_args args
+    cdef pe_error err
+    cdef pe_status status
+    float_only(x, "rotary", "x")
+    cdef Tensor out = empty_like(&x.view, PE_FLOAT32)
+    args.x, args.cos, args.sin, args.y = &x.view, &cos.view, &sin.view, &out.view
+    args.neighbours, args.back = neighbours, back
+    with nogil:
+        status = pe_rotary(context, &args, &err)
+    check(status, &err)
+    return record(out, "rotary", (x,), (cos, sin), (neighbours, back))

@@ -24,13 +24,13 @@ cdef Tensor laid_like(Tensor x, Tensor param, str rule, str what, int i):
 
 
 def with_gradient(list params):
-    """Those of params that have a gradient."""
+    """Those of params that have a dense gradient."""
     cdef Tensor p
     return [p for p in params if p is not None and p.grad_ is not None]
 
 
 def gradients(list params):
-    """The gradients of those of params that have one, off the tape."""
+    """The gradients of those of params that have one, off the tape; of a RowSparse its values."""
     cdef Tensor p
     cdef list found = []
     for p in params:
@@ -38,6 +38,8 @@ def gradients(list params):
             raise TypeError("gradients: a Tensor is needed, got None")
         if p.grad_ is not None:
             found.append(p.grad_ if p.grad_.node is None and not p.grad_.leaf_requires_grad else alias(p.grad_))
+        elif p.row_grad is not None:
+            found.append(p.row_grad.entries)
     return found
 
 
@@ -46,7 +48,7 @@ def forget_gradients(list params):
     cdef Tensor p
     for p in params:
         if p is not None:
-            p.grad_ = None
+            p.grad_ = p.row_grad = None
 
 
 def clear_gradients(list params):
@@ -57,6 +59,8 @@ def clear_gradients(list params):
     cdef int64_t n
     for p in params:
         g = p.grad_ if p is not None else None
+        if g is None and p is not None and p.row_grad is not None:
+            others.append(p)
         if g is None:
             continue
         n = numel(&g.view)

@@ -213,16 +213,18 @@ cdef Tensor own_grad(Tensor leaf):
     return g
 
 
+cdef Tensor grad_of_leaf(Node node, int i):
+    """The .grad that the rule of node may add its input i's gradient to by itself, or None."""
+    return own_grad(<Tensor>node.edges[i]) if takes_rows(node, i) else None
+
+
 def add_product(Node node, int i, Tensor a, Tensor b):
     """a b, the gradient of the node's input i. In backward() it goes straight onto the .grad of a leaf that has one
     and is its only owner (the chains then start at .grad's elements), and None is returned."""
-    cdef Tensor grad = None
+    cdef Tensor grad = grad_of_leaf(node, i)
     cdef pe_gemm_args args
     cdef pe_error err
     cdef pe_status status
-    edge = node.edges[i]
-    if node.into_leaves and isinstance(edge, Tensor) and (<Tensor>edge).hooks is None and not grad_mode():
-        grad = own_grad(<Tensor>edge)
     if grad is None or a.view.ndim != 2 or b.view.ndim != 2 or grad.view.ndim != 2:
         return matmul(a, b)
     clear(&args, &a.view, &b.view)

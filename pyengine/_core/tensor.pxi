@@ -133,18 +133,19 @@ cdef class Tensor:
 
     @property
     def grad(self):
-        """The gradient accumulated by backward(), or None."""
-        return self.grad_
+        """The gradient accumulated by backward(), or None; a RowSparse from layers with sparse=True."""
+        return self.grad_ if self.row_grad is None else self.row_grad
 
     @grad.setter
     def grad(self, value):
-        if value is not None:
+        cdef bint rows = getattr(value, "is_sparse", False) and value.shape == self.shape
+        if value is not None and not rows:
             if not isinstance(value, Tensor):
                 raise TypeError(f"grad must be a Tensor or None, got {type(value).__name__}")
             if not same_shape(&(<Tensor>value).view, &self.view) or (<Tensor>value).view.dtype != self.view.dtype:
                 raise RuntimeError(f"grad of shape {value.shape} and {value.dtype.name} does not fit a tensor "
                                    f"of shape {self.shape} and {self.dtype.name}")
-        self.grad_ = value
+        self.grad_, self.row_grad = None if rows else value, value if rows else None
 
     def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
         """Adds d(self)/d(leaf) to the .grad of every leaf below, or of inputs only (times gradient, 1 for a scalar)."""
@@ -274,6 +275,7 @@ cdef class Tensor:
         t.leaf_requires_grad, t.is_parameter = self.leaf_requires_grad, self.is_parameter
         if self.grad_ is not None:
             t.grad_ = clone(self.grad_)
+        t.row_grad = None if self.row_grad is None else self.row_grad.clone()
         memo[id(self)] = t
         return t
 
@@ -412,13 +414,6 @@ cdef Tensor alias(Tensor x):
     t.storage = x.storage
     t.seen_writes = x.storage.recorded_writes
     return t
-
-
-cdef Tensor clone(Tensor x):
-    """A copy with memory of its own, in x's memory format; off the tape."""
-    cdef Tensor out = empty_like(&x.view, x.view.dtype)
-    copy_into(&x.view, &out.view)
-    return out
 
 
 def add_method(str name, function):

@@ -1,4 +1,4 @@
-"""Cases of convolution, and of whole networks: sizes are read off pyengine.models, not typed.
+"""Cases of convolution, of recurrence, and of whole networks: sizes are read off pyengine.models, not typed.
 
 A layer's name is its channels, kernel/stride, the size of its input and the batch.
 """
@@ -19,6 +19,8 @@ PICTURE = (2, 3, 224, 224)  # two: a norm in training needs several values a cha
 # channels, kernel, stride, padding and length: CREPE's first and second layer, and one of a vocoder's size
 AUDIO = ((1, 128, 512, 4, 0, 1532), (128, 16, 64, 1, 0, 191), (64, 64, 9, 1, 4, 4096))
 # channels, kernel, stride, padding, side: a U-Net's step up, and a generator's
+RECURRENT = (("LSTM", 4), ("GRU", 3))  # and their gates
+STEPS, WIDTH = 128, 256
 UP = ((128, 64, 2, 2, 0, 32), (256, 128, 4, 2, 1, 16))
 
 
@@ -72,6 +74,18 @@ def convolution(sizes: Sizes, batch: int, group: str, backward: bool = False) ->
                 bandwidth="copy", fewer=taps > 1, group=group)  # fmt: skip
 
 
+def recurrence(layer: str, gates: int, batch: int, training: bool = False) -> Case:
+    """All steps of a recurrent layer; training: forward and the gradients to input and weights."""
+    rows, weights = STEPS * batch, 2 * gates * WIDTH * WIDTH
+    params = {"layer": layer, "in": WIDTH, "hidden": WIDTH, "steps": STEPS, "batch": batch}
+    name = f"{layer} {WIDTH}-{WIDTH} of {STEPS} steps b{batch}{' training' if training else ''}"
+    # training: y and the gradients of x and y come and go beside x
+    moved = 4 * ((4 if training else 2) * rows * WIDTH + (2 if training else 1) * weights)
+    return Case(name, "recurrence_train" if training else "recurrence", params, "fp32",
+                2 * rows * weights * (3 if training else 1), moved, moved, agree=1e-3, bandwidth="copy",
+                group=f"recurrence{' training' if training else f' b{batch}'}")  # fmt: skip
+
+
 def layer_cases() -> list[Case]:
     resnet, v2 = convolutions(models.resnet50()), convolutions(models.mobilenet_v2())
     v3 = convolutions(models.mobilenet_v3_large())
@@ -93,6 +107,8 @@ def layer_cases() -> list[Case]:
     for group, batch, chosen in (("ResNet-50", 16, wide), ("depthwise", 16, v2_depthwise), ("stems", 16, v2[:1]),
                                  ("CIFAR", CIFAR_BATCH, cifar), ("small CNN", 64, digits)):  # fmt: skip
         cases += [convolution(sizes, batch, f"{group} backward", backward=True) for sizes in chosen]
+    for how in ((1,), (32,), (32, True)):
+        cases += [recurrence(*layer, *how) for layer in RECURRENT]
     return cases
 
 

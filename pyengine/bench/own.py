@@ -5,7 +5,7 @@ from pyengine import _core, models
 from pyengine.bench import torchlike
 from pyengine.bench import torchlike_ops as ops
 
-RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape"}
+RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape", "recurrence_train"}
 WIDE = 8  # channels from which on a network hands its images on channels-last
 
 
@@ -107,5 +107,6 @@ BUILDERS = {
     "linear_int8": linear_int8, "linear_int4": linear_int4, "mlp_train": mlp_train, "mlp_infer": mlp_infer,
     "conv": conv, "conv_backward": lambda p, make: {"": [torchlike.convolution_backward(pe, p, make, layout)]},
     "network": network, "network_train": only(torchlike.train_network, models), "simple": only(ops.simple),
+    "recurrence": only(torchlike.recurrence_forward), "recurrence_train": only(torchlike.recurrence_train),
     "both_ways": only(ops.both_ways), "tape": only(ops.tape), "optimizer": only(ops.optimizer),
 }  # fmt: skip

@@ -90,3 +90,29 @@ def convolution_backward(engine, p, make, ready=lambda x: x):
     given = ready(engine.from_numpy(make.array(*y.shape, seed=2)))
     asked = [layer.weight, x] if p["dx"] else [layer.weight]
     return lambda: list(engine.autograd.grad(y, asked, given, retain_graph=True))
+
+
+def recurrence(engine, p, make):
+    """An LSTM or GRU, and its input."""
+    layer = filled(engine, getattr(engine.nn, p["layer"])(p["in"], p["hidden"]), make)
+    return layer, engine.from_numpy(make.array(p["steps"], p["batch"], p["in"], seed=1))
+
+
+def recurrence_forward(engine, p, make):
+    layer, x = recurrence(engine, p, make)
+    layer.eval()
+    return lambda: layer(x)[0]
+
+
+def recurrence_train(engine, p, make):
+    """Forward, and the gradients to input and parameters."""
+    layer, x = recurrence(engine, p, make)
+    x.requires_grad_()
+    given = engine.from_numpy(make.array(p["steps"], p["batch"], p["hidden"], seed=2))
+    asked = [x, *layer.parameters()]
+
+    def call():
+        y = layer(x)[0]
+        return [y, *engine.autograd.grad(y, asked, given)]
+
+    return call

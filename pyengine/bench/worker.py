@@ -105,6 +105,13 @@ class Make:
         weight = self.weight(first, second // p["groups"], *p["kernel"], seed=0)
         return self.array(p["batch"], p["in"], *p["size"], seed=1), weight, self.array(p["out"], seed=1) / 4
 
+    def recurrence(self, p):
+        """Input (T, N, in), and w_ih, w_hh, b_ih, b_hh of a layer, as torchlike.filled draws them."""
+        rows = {"LSTM": 4, "GRU": 3}[p["layer"]] * p["hidden"]
+        weights = self.weight(rows, p["in"], seed=0), self.weight(rows, p["hidden"], seed=1)
+        biases = (self.array(rows, seed=seed) / 4 for seed in (2, 3))
+        return self.array(p["steps"], p["batch"], p["in"], seed=1), *weights, *biases
+
     def images(self, p):
         return self.array(p["batch"], p["layers"][0], seed=1)
 

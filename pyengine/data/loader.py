@@ -1,6 +1,157 @@
-"""Batches."""
+"""Batches: of arrays by one function, and of data sets by DataLoader."""
 
-from pyengine import from_numpy, randperm
+from collections import deque
+
+from pyengine import Generator, default_generator, from_numpy, randperm
+
+from .dataset import default_collate
+from .sampler import BatchSampler, RandomSampler, SequentialSampler
+
+# what torch's DataLoader takes for its processes, which there are none of here
+_WITHOUT_MEANING = {"pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "persistent_workers",
+                    "pin_memory_device", "in_order"}  # fmt: skip
+
+
+class DataLoader:
+    """Batches of a data set, an epoch each time it is iterated over.
+
+    Arguments: dataset, with `__len__` and `__getitem__` or `take` (ArrayDataset, whose rows are gathered without the
+    GIL); batch_size; shuffle; sampler, which decides the order, or batch_sampler, whose entries are batches;
+    num_workers, threads that fetch samples (there are no processes, nothing is pickled); collate_fn, a batch of a list
+    of samples; drop_last leaves a short last batch out; generator or seed, where the order's random numbers come
+    from (else pe.manual_seed's); prefetch (or torch's prefetch_factor), how many batches threads fetch ahead: 2 with
+    num_workers, else 0, since batches of an ArrayDataset take microseconds.
+
+    state_dict() holds the place within an epoch: after load_state_dict() the next iteration goes on with the batch
+    that would have come next. All numbers of an epoch are drawn at its beginning, before any thread starts, so batches
+    do not depend on prefetch or num_workers. What a data set itself draws in `__getitem__` should with threads follow
+    from the sample's number: they may fetch in any order.
+
+    Errors: ValueError for an empty data set or no batch at all.
+
+    >>> import numpy
+    >>> from pyengine.data import ArrayDataset
+    >>> loader = DataLoader(ArrayDataset(numpy.arange(10)), batch_size=4, shuffle=True, seed=0)
+    >>> sorted(x for (batch,) in loader for x in batch.tolist())
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+
+    def __init__(
+        self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None, num_workers=0, collate_fn=None, *,
+        drop_last=False, generator=None, seed=None, prefetch=None, prefetch_factor=None, **others,
+    ):  # fmt: skip
+        if set(others) - _WITHOUT_MEANING:
+            raise TypeError(f"DataLoader: unknown arguments {sorted(set(others) - _WITHOUT_MEANING)}")
+        if not hasattr(dataset, "__len__"):
+            raise TypeError(f"DataLoader: the data set needs a length, {type(dataset).__name__} has none")
+        if not len(dataset):
+            raise ValueError("DataLoader: the data set is empty")
+        if (sampler is not None or batch_sampler is not None) and (shuffle or (sampler and batch_sampler)):
+            raise ValueError("DataLoader: one of shuffle, sampler and batch_sampler decides the order")
+        if generator is None and seed is not None:
+            generator = Generator(seed)
+        self.dataset, self.num_workers, self.drop_last = dataset, num_workers, drop_last
+        if batch_sampler is None:
+            if sampler is None:
+                sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_sampler, self.sampler = batch_sampler, getattr(batch_sampler, "sampler", sampler)
+        self.batch_size = getattr(batch_sampler, "batch_size", None)
+        if hasattr(batch_sampler, "__len__") and hasattr(self.sampler, "__len__") and not len(batch_sampler):
+            raise ValueError(f"DataLoader: {len(self.sampler)} samples make no batch of {self.batch_size}")
+        self.generator = generator or getattr(batch_sampler, "generator", None) or default_generator
+        self._at_once = collate_fn is None and hasattr(dataset, "take")
+        self.collate_fn = collate_fn or default_collate
+        ahead = prefetch_factor if prefetch is None else prefetch
+        self.prefetch = ahead if ahead is not None else 2 * (num_workers > 0)
+        self._start = self._position = self._resume = None
+
+    def __len__(self):
+        return len(self.batch_sampler)
+
+    def __iter__(self):
+        batches = self._begin()
+        fetched = self._ahead(batches) if self.prefetch or self.num_workers else map(self._fetch, batches)
+        try:
+            for batch in fetched:
+                self._position += 1
+                yield batch
+        finally:
+            self._position = None  # an epoch that was left is over, as one that ended
+
+    def _begin(self):
+        """The numbers of each batch of an epoch, or of the rest of one."""
+        resume, self._resume = self._resume, None
+        self._position, now = 0, self.generator.get_state()
+        if resume:
+            self._position, self._start = resume
+            self.generator.set_state(self._start)
+        self._start = self.generator.get_state()
+        try:
+            return self._drawn(self._position)
+        finally:
+            if resume:
+                self.generator.set_state(now)
+
+    def _drawn(self, skipped):
+        if type(self.batch_sampler) is BatchSampler and hasattr(self.sampler, "order"):
+            order, size = self.sampler.order(), self.batch_size
+            return [order[start : start + size] for start in range(skipped * size, len(self) * size, size)]
+        if hasattr(self.batch_sampler, "__len__") and hasattr(self.sampler, "__len__"):
+            return list(self.batch_sampler)[skipped:]
+        batches = iter(self.batch_sampler)  # perhaps without an end
+        for _ in range(skipped):
+            next(batches)
+        return batches
+
+    def _fetch(self, rows):
+        if not self._at_once:
+            return self.collate_fn([self.dataset[int(row)] for row in rows])
+        import numpy
+
+        return self.dataset.take(numpy.ascontiguousarray(rows, "int64"))
+
+    def _ahead(self, batches):
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool, pending = ThreadPoolExecutor(max(1, self.num_workers), "pyengine-loader"), deque()
+        try:
+            for rows in batches:
+                pending.append(pool.submit(self._fetch, rows))
+                if len(pending) > max(self.prefetch, self.num_workers):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def state_dict(self):
+        """The place within the epoch, and the random numbers that its order came from."""
+        own = self.generator is not default_generator
+        return {
+            "samples": len(self.dataset),
+            "batch_size": self.batch_size,
+            "position": self._position,
+            "start": None if self._position is None else self._start,
+            "generator": self.generator.get_state() if own else None,
+            "epoch": getattr(self.sampler, "epoch", None),
+        }
+
+    def load_state_dict(self, state_dict):
+        """Goes on from where the state_dict() of an equal loader was made. Errors: ValueError for another one's."""
+        samples, size = state_dict["samples"], state_dict["batch_size"]
+        if (samples, size) != (len(self.dataset), self.batch_size):
+            raise ValueError(f"DataLoader: the state is of {samples} samples in batches of {size}, these are "
+                             f"{len(self.dataset)} in batches of {self.batch_size}")  # fmt: skip
+        position, start, generator = (state_dict[name] for name in ("position", "start", "generator"))
+        if (generator is None) != (self.generator is default_generator):
+            raise ValueError("DataLoader: the state is of a loader with, or this one has, a generator of its own")
+        self._position, self._start = position, start
+        self._resume = None if position is None else (position, start)
+        if generator is not None:
+            self.generator.set_state(generator)
+        if state_dict["epoch"] is not None:
+            self.sampler.set_epoch(state_dict["epoch"])
 
 
 def batches(x, y, batch_size, generator=None, shuffle=True):

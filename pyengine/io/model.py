@@ -5,6 +5,7 @@ import os
 from pyengine import Tensor
 
 from .safetensors import load_file, save_file
+from .tree import place_of
 
 __all__ = ["load_model", "load_state", "save_model"]
 
@@ -28,7 +29,7 @@ def save_model(model, filename, metadata=None):
     metadata = dict(metadata or {})
     kept, first = {}, {}
     for name in sorted(state):
-        place = _place(state[name])
+        place = place_of(state[name])
         if place in first:
             metadata.setdefault(name, first[place])
             continue
@@ -36,13 +37,6 @@ def save_model(model, filename, metadata=None):
             first[place] = name
         kept[name] = state[name]
     save_file(kept, filename, metadata or None)
-
-
-def _place(tensor):
-    """What two names of one tensor have in common; None for what has no memory."""
-    if not hasattr(tensor, "data_ptr") or tensor.numel() == 0:
-        return None
-    return tensor.data_ptr, tensor.shape, tensor.stride(), tensor.dtype.name
 
 
 def load_model(model, filename, strict=True):

@@ -1,26 +1,31 @@
-"""Tensors in safetensors files, by the safetensors library."""
+"""Tensors in safetensors files: a JSON header, and behind it the tensors' bytes, which are copied just once."""
 
 import json
+import math
 import os
 
-from pyengine import Tensor, _core, as_tensor
+from pyengine import Tensor, as_tensor, empty
+from pyengine._core import dtype_of
 
 from .atomic import replace_file
 
-# element types of the format and ours; NumPy has no bfloat16, its bytes travel as uint16
-_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
+# element types of the format: ours, and their bytes; widest first, as the format lays tensors out
+_KINDS = {
+    "I64": ("int64", 8),
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "I32": ("int32", 4),
+    "BF16": ("bfloat16", 2),
+    "F16": ("float16", 2),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
 }
-_HEADER_SIZE_BYTES = 8
+_NAMES = {ours: theirs for theirs, (ours, _) in _KINDS.items()}
+_LENGTH = 8  # bytes of the header's length
+_LONGEST_HEADER = 100_000_000  # the format's own bound
+_MOST_AXES = 8  # of a tensor
 
 
 def save_file(tensors, filename, metadata=None):
@@ -38,49 +43,43 @@ def save_file(tensors, filename, metadata=None):
     ...     load_file(path)["w"].tolist()
     [1.0, 1.0]
     """
-    arrays = {}
-    for name in sorted(tensors):
+    arrays = []
+    for name in tensors:
         if not isinstance(name, str):
             raise TypeError(f"save_file: names must be text, got {name!r}")
-        arrays[name] = _array(name, tensors[name])
+        arrays.append((name, *_array(name, tensors[name])))
     for key, value in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"save_file: metadata must be text for text, got {key!r}: {value!r}")
-    from safetensors import serialize
-
-    content = serialize({name: _entry(*pair) for name, pair in arrays.items()}, metadata)
-    replace_file(filename, _in_order(content) if metadata and len(metadata) > 1 else content)
-
-
-def _in_order(content):
-    """The same file with its metadata sorted: the library writes it in an order that changes with every call."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    padded = text + b" " * (-len(text) % 8)
-    return len(padded).to_bytes(8, "little") + padded + content[8 + length :]
+    order = list(_KINDS)
+    arrays.sort(key=lambda entry: (order.index(entry[1]), entry[0]))
+    header, position = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}, 0
+    for name, kind, array in arrays:
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": (position, position + array.nbytes)}
+        position += array.nbytes
+    try:
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(f"save_file: names and metadata must be valid text: {error}") from None
+    text += b" " * (-len(text) % 8)
+    replace_file(filename, len(text).to_bytes(_LENGTH, "little") + text, *(_bytes(array) for *_, array in arrays))
 
 
 def _array(name, value):
-    """(name of the element type, row-major NumPy array) of value; bfloat16 as uint16."""
+    """(the format's name of the element type, row-major NumPy array) of value; bfloat16 as uint16."""
     import numpy
 
     if not isinstance(value, Tensor) and not hasattr(value, "__array__"):
         raise TypeError(f"save_file: {name!r} must be a tensor or an array, got {type(value).__name__}")
     tensor = as_tensor(value).detach()
-    if tensor.dtype.name not in _DTYPES.values():
+    if tensor.dtype.name not in _NAMES:
         raise TypeError(f"save_file: {name!r} has dtype {tensor.dtype.name}, which the format does not hold")
-    return tensor.dtype.name, numpy.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
+    return _NAMES[tensor.dtype.name], numpy.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
 
 
-def _entry(dtype, array):
-    """What safetensors.serialize takes for one tensor; since version 0.8 the address of its bytes."""
-    try:
-        from safetensors import TensorSpec
-    except ImportError:
-        return {"dtype": dtype, "shape": array.shape, "data": array.tobytes()}
-    return TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
+def _bytes(array):
+    """The memory of a row-major array, not a copy."""
+    return memoryview(array.reshape(-1).view("uint8")) if array.size else b""
 
 
 def load_file(filename):
@@ -88,52 +87,115 @@ def load_file(filename):
 
     Errors: FileNotFoundError; ValueError that names the file and what is wrong with it.
     """
-    from safetensors import SafetensorError, deserialize
+    return load_with_metadata(filename)[0]
 
-    with open(filename, "rb") as file:
-        content = file.read()
+
+def load_with_metadata(filename):
+    """(name -> Tensor, the header's metadata) of a safetensors file; as load_file."""
+    with open(filename, "rb", buffering=0) as file:
+        entries, metadata = _read_header(file, os.fspath(filename))
+        found = {}
+        for name, kind, shape in entries:
+            found[name] = tensor = empty(shape, dtype=dtype_of(_KINDS[kind][0]))
+            _fill(_bytes(tensor.numpy()), file, os.fspath(filename))
+    return dict(sorted(found.items())), metadata
+
+
+def read_header(filename):
+    """([(name, element type as in the format, shape) in the order of the bytes], metadata); as load_file."""
+    with open(filename, "rb", buffering=0) as file:
+        return _read_header(file, os.fspath(filename))
+
+
+def _read_header(file, name):
+    size = os.fstat(file.fileno()).st_size
     try:
-        entries = deserialize(content)
-    except SafetensorError as error:
-        raise ValueError(f"{os.fspath(filename)}: no valid safetensors file: {_fault(content, error)}") from None
-    return {name: _tensor(filename, name, entry) for name, entry in sorted(entries)}
+        return _checked(_json(file, size), size)
+    except _Fault as fault:
+        raise ValueError(f"{name}: no valid safetensors file: {fault}") from None
 
 
-def _fault(content, error):
-    """What is wrong, in words that say how much of the file is there."""
-    size = len(content)
-    if size < _HEADER_SIZE_BYTES:
-        return f"it has {size} bytes, not even the {_HEADER_SIZE_BYTES} of the header's length (truncated?)"
-    header = int.from_bytes(content[:_HEADER_SIZE_BYTES], "little")
-    if header > size - _HEADER_SIZE_BYTES:
-        return f"its header should have {header} bytes, the file ends after {size} (truncated, or another format)"
-    expected = _expected_size(content, header)
-    if expected is not None and expected != size:
-        truncated = " (truncated)" if expected > size else ""
-        return f"its header promises {expected} bytes, the file has {size}{truncated}"
-    return str(error)
+class _Fault(Exception):
+    """What is wrong with a header."""
 
 
-def _expected_size(content, header):
-    """The size the file should have by its header, or None where that cannot be read."""
-    start = _HEADER_SIZE_BYTES + header
+def _json(file, size):
+    """(the header as JSON gives it, its length with the eight bytes before it)."""
+    if size < _LENGTH:
+        raise _Fault(f"it has {size} bytes, not even the {_LENGTH} of the header's length (truncated?)")
+    length = int.from_bytes(file.read(_LENGTH), "little")
+    if length > size - _LENGTH:
+        raise _Fault(f"its header should have {length} bytes, the file ends after {size} (truncated, or no such file)")
+    if length > _LONGEST_HEADER:
+        raise _Fault(f"its header has {length} bytes, the format allows {_LONGEST_HEADER}")
+    text = bytearray(length)
+    _fill(memoryview(text), file, file.name)
+    if not text.startswith(b"{"):
+        raise _Fault("its header does not begin with {")
     try:
-        entries = json.loads(content[_HEADER_SIZE_BYTES:start])
-        ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
-        return start + max(ends, default=0)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
+        return json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_refuse), _LENGTH + length
+    except (ValueError, RecursionError) as error:
+        raise _Fault(f"its header is no JSON: {error}") from None
 
 
-def _tensor(filename, name, entry):
-    import numpy
+def _once(pairs):
+    """A dict of pairs none of whose names comes twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen = set()
+        raise _Fault(f"{next(name for name, _ in pairs if name in seen or seen.add(name))!r} is there twice")
+    return found
 
-    dtype = _DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise ValueError(f"{os.fspath(filename)}: {name!r} has element type {entry['dtype']}, which no tensor has")
-    stored = "uint16" if dtype == "bfloat16" else dtype
-    try:
-        array = numpy.frombuffer(entry["data"], stored).reshape(entry["shape"])
-        return _core.from_pickle(array, dtype, False)
-    except ValueError as error:  # more axes than a tensor has
-        raise ValueError(f"{os.fspath(filename)}: {name!r} of shape {tuple(entry['shape'])}: {error}") from None
+
+def _refuse(constant):
+    raise _Fault(f"{constant} in its header")
+
+
+def _checked(found, size):
+    """Entries and metadata; each entry's bytes begin where the one before ends, and the last ends with the file."""
+    header, start = found
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _Fault("its metadata is not text for text")
+    spans = sorted((*_span(name, entry), name) for name, entry in header.items())
+    end = 0
+    for begin, stop, name in spans:
+        if begin != end:
+            raise _Fault(f"the bytes of {name!r} begin at {begin}, those before end at {end}")
+        end = stop
+    if start + end != size:
+        truncated = " (truncated)" if start + end > size else ""
+        raise _Fault(f"its header promises {start + end} bytes, the file has {size}{truncated}")
+    return [(name, header[name]["dtype"], tuple(header[name]["shape"])) for *_, name in spans], metadata
+
+
+def _span(name, entry):
+    """(begin, end) of an entry whose fields are of the right kinds and fit each other."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise _Fault(f"{name!r} needs dtype, shape and data_offsets, and no more")
+    kind, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not _are_sizes(shape):
+        raise _Fault(f"{name!r} has no valid shape")
+    if len(shape) > _MOST_AXES:
+        raise _Fault(f"{name!r} has {len(shape)} axes, a tensor at most {_MOST_AXES}")
+    if not _are_sizes(span) or len(span) != 2 or span[0] > span[1]:
+        raise _Fault(f"{name!r} has no valid data_offsets")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise _Fault(f"{name!r} has element type {kind!r}, which no tensor has")
+    if math.prod(shape) * _KINDS[kind][1] != span[1] - span[0]:
+        raise _Fault(f"{name!r} of shape {tuple(shape)} and type {kind} has {span[1] - span[0]} bytes")
+    return span
+
+
+def _are_sizes(values):
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+
+
+def _fill(memory, file, name):
+    """Reads memory full; the file was as long as it should be before, so it may only be cut short meanwhile."""
+    done = 0
+    while done < len(memory):
+        count = file.readinto(memory[done:])
+        if not count:
+            raise ValueError(f"{name}: no valid safetensors file: it became shorter while it was read (truncated)")
+        done += count

@@ -91,6 +91,7 @@ from .loss_margin import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
+from .mixture import GatedMLP, MixtureOfExperts
 from .module import Module, Parameter
 from .norm import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from .padding import *
@@ -111,6 +112,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "GatedMLP",
     "GroupNorm",
     "Identity",
     "InstanceNorm1d",
@@ -123,6 +125,7 @@ __all__ = [
     "LocalResponseNorm",
     "LogSoftmax",
     "MSELoss",
+    "MixtureOfExperts",
     "Module",
     "ModuleDict",
     "ModuleList",

@@ -51,8 +51,10 @@ class Embedding(_Table):
     """weight[input]: a learned vector for each number.
 
     Arguments: padding_idx, a row that starts at 0 and gets no gradient; max_norm, rows in use are scaled down to this
-    norm_type norm; scale_grad_by_freq, gradients are divided by how often their row is used; sparse, accepted:
-    gradients are dense. Shape: (...) -> (..., embedding_dim). weight (num_embeddings, embedding_dim), from N(0, 1).
+    norm_type norm; scale_grad_by_freq, gradients are divided by how often their row is used; sparse, the gradient is a
+    RowSparse: a step of optim.SparseAdam, Adagrad or SGD without momentum then touches the rows in use alone.
+    Shape: (...) -> (..., embedding_dim). weight (num_embeddings, embedding_dim), from N(0, 1).
+    Errors: IndexError that names the entry which is no row.
 
     >>> import pyengine as pe
     >>> pe.nn.Embedding(10, 3)(pe.tensor([[1, 2], [4, 5]])).shape

@@ -21,6 +21,7 @@ from pyengine.ops.conv import *
 from pyengine.ops.counting import one_hot
 from pyengine.ops.distance import normalize
 from pyengine.ops.grid import affine_grid, grid_sample
+from pyengine.ops.grouped import grouped_mm
 from pyengine.ops.heads import *
 from pyengine.ops.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from pyengine.ops.pad import pad
@@ -53,6 +54,7 @@ __all__ = [
     "flatten",
     "gelu",
     "group_norm",
+    "grouped_mm",
     "instance_norm",
     "l1_loss",
     "layer_norm",

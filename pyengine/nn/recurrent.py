@@ -5,12 +5,14 @@ import numbers
 import warnings
 
 import pyengine as pe
+from pyengine.ops.recurrence import recurrence
+from pyengine.ops.recurrence_steps import GATES
+from pyengine.ops.recurrence_steps import layer as composed_layer
 
 from . import functional as F
 from . import init
 from .factory import float32_only
 from .module import Module, Parameter
-from .recurrence import GATES, walk
 from .utils.rnn import PackedSequence
 
 __all__ = ["GRU", "LSTM", "RNN", "RNNBase"]
@@ -161,18 +163,19 @@ class RNNBase(Module):
         return state
 
     def _layers(self, data, sizes, state):
-        finals = []
+        lasts = []
         for layer in range(self.num_layers):
-            outputs = []
-            for direction, suffix in enumerate(self._directions(layer)):
-                start = tuple(s[len(finals)] for s in state)
-                out, final = walk(self.mode, data, sizes, start, self._weights(suffix), direction == 1)
-                outputs.append(out)
-                finals.append(final)
-            data = outputs[0] if len(outputs) == 1 else pe.cat(outputs, 1)
+            weights = [self._weights(suffix) for suffix in self._directions(layer)]
+            at = slice(layer * len(weights), (layer + 1) * len(weights))
+            start = state if self.num_layers == 1 else tuple(s[at] for s in state)
+            if self.proj_size:
+                data, *last = composed_layer(self.mode, data, sizes, start, weights)
+            else:
+                data, *last = recurrence(self.mode, data, sizes, start, [w[:4] for w in weights])
+            lasts.append(last)
             if self.dropout and layer < self.num_layers - 1:
                 data = F.dropout(data, self.dropout, self.training)
-        return data, tuple(pe.stack(parts) for parts in zip(*finals, strict=True))
+        return data, tuple(parts[0] if len(parts) == 1 else pe.cat(parts) for parts in zip(*lasts, strict=True))
 
     def _final(self, state):
         return state if self.mode == "LSTM" else state[0]

@@ -3,12 +3,12 @@
 import math
 
 import pyengine as pe
+from pyengine.ops.recurrence import recurrence
+from pyengine.ops.recurrence_steps import GATES
 
-from . import functional as F
 from . import init
 from .factory import float32_only
 from .module import Module, Parameter
-from .recurrence import GATES, STEPS
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell", "RNNCellBase"]
 
@@ -51,8 +51,9 @@ class RNNCellBase(Module):
             raise RuntimeError(
                 f"{what}: {count} states of shape {expected} are expected, got {[s.shape for s in state]}"
             )
-        new = STEPS[self._mode](F.linear(x, self.weight_ih, self.bias_ih), state, self.weight_hh, self.bias_hh)
-        new = new if input.ndim == 2 else tuple(s.squeeze(0) for s in new)
+        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+        _, *new = recurrence(self._mode, x, [x.shape[0]], tuple(s.unsqueeze(0) for s in state), [weights])
+        new = tuple(s.reshape(self.hidden_size if input.ndim == 1 else expected) for s in new)
         return new if count == 2 else new[0]
 
     def extra_repr(self):

@@ -1,6 +1,5 @@
 """The layers of a transformer: attention, a feed-forward net, and a norm around each."""
 
-
 from . import functional as F
 from .attention import MultiheadAttention
 from .dropout import Dropout

@@ -119,8 +119,10 @@ if TYPE_CHECKING:  # what type checkers follow instead of __getattr__
         vdot,
     )
     from pyengine.ops.quant import QuantizedWeight, int8_matmul, quantize_dynamic, quantized_linear
+    from pyengine.ops.rotary import rotary_embedding, rotary_tables
     from pyengine.ops.rounding import *
     from pyengine.ops.row_norm import group_norm, layer_norm, rms_norm
+    from pyengine.ops.row_sparse import RowSparse
     from pyengine.ops.sample import bernoulli, multinomial, normal, rand_like, randint, randint_like, randn_like
     from pyengine.ops.scan import Cummax, Cummin, cummax, cummin, cumprod, cumsum, diff, logcumsumexp
     from pyengine.ops.scattering import (

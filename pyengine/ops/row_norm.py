@@ -19,8 +19,20 @@ def _flat(x: Tensor, shape: tuple) -> Tensor:
     return x if x.shape == shape else _core.reshape(x, shape)
 
 
-def _rows(what: str, input: Tensor, normalized_shape, *parameters) -> list:
+def _as_they_are(input, shape, *parameters) -> bool:
+    """True for what most calls are: one axis, and parameters of it."""
+    if type(shape) is not tuple or len(shape) != 1 or type(input) is not Tensor or input.shape[-1:] != shape:
+        return False
+    for t in parameters:
+        if t is not None and (type(t) is not Tensor or t.shape != shape or t.dtype is not input.dtype):
+            return False
+    return True
+
+
+def _rows(what: str, input: Tensor, normalized_shape, *parameters):
     """input and the parameters, the axes of normalized_shape as one; an error where they do not fit."""
+    if _as_they_are(input, normalized_shape, *parameters):
+        return (input, *parameters)
     _float32(input, what)
     if not isinstance(normalized_shape, (tuple, list)):
         raise TypeError(f"{what}: normalized_shape must be a tuple of ints, got {type(normalized_shape).__name__}")
@@ -57,7 +69,9 @@ def layer_norm(
     """
     x, w, b = _rows("layer_norm", input, normalized_shape, weight, bias)
     out, mean, rstd = _core.layer_norm(x, w, b, eps)
-    return _flat(_core.record(out, "layer_norm", (x, w, b), (x, w, mean, rstd), eps), input.shape)
+    if _core.is_grad_enabled():
+        _core.record(out, "layer_norm", (x, w, b), (x, w, mean, rstd), eps)
+    return out if x is input else _flat(out, input.shape)
 
 
 def _over_rows(x: Tensor) -> Tensor:
@@ -88,7 +102,9 @@ def rms_norm(
     x, w = _rows("rms_norm", input, normalized_shape, weight)
     eps = _EPSILON if eps is None else eps
     out, rstd = _core.rms_norm(x, w, eps)
-    return _flat(_core.record(out, "rms_norm", (x, w), (x, w, rstd), eps), input.shape)
+    if _core.is_grad_enabled():
+        _core.record(out, "rms_norm", (x, w), (x, w, rstd), eps)
+    return out if x is input else _flat(out, input.shape)
 
 
 @rule("rms_norm")

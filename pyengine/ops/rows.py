@@ -34,13 +34,23 @@ def _add_rows(node, g):
     return _core.take_rows(g, index, *node.meta)
 
 
-def lookup(weight: Tensor, index: Tensor, padding_idx: int | None = None) -> Tensor:
-    """weight[index] along the first axis of a matrix; the row padding_idx gets no gradient."""
+def lookup(weight: Tensor, index: Tensor, padding_idx: int | None = None, sparse: bool = False) -> Tensor:
+    """weight[index] along the first axis of a matrix; the row padding_idx gets no gradient, which with sparse is a
+    RowSparse."""
     out = _core.take_rows(weight.detach(), index)
-    return _core.record(out, "lookup", (weight,), (index,), (weight.shape[0], padding_idx))
+    return _core.record(out, "lookup", (weight,), (index,), (weight.shape[0], padding_idx, sparse))
 
 
 @rule("lookup")
 def _lookup(node, g):
     (index,) = node.saved
-    return _core.add_rows(g, index, *node.meta)
+    rows, padding_idx, sparse = node.meta
+    if not (sparse and _core.takes_rows(node, 0)):
+        return _core.add_rows(g, index, rows, padding_idx)
+    from pyengine.ops.row_sparse import RowSparse
+
+    if padding_idx is not None:
+        counted = _core.from_numpy((index.numpy() != padding_idx).nonzero()[0])
+        g, index = _core.take_rows(g, counted), _core.from_numpy(index.numpy()[counted.numpy()])
+    _core.give_rows(node, 0, RowSparse(index, g, (rows, g.shape[1])))
+    return None

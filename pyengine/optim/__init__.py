@@ -6,6 +6,7 @@ from .adam import Adam, AdamW
 from .adam_family import Adamax, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .asgd import ASGD
+from .groups import decay_groups
 from .lamb import LAMB
 from .lbfgs import LBFGS
 from .lion import Lion
@@ -13,6 +14,7 @@ from .muon import Muon
 from .optimizer import Optimizer
 from .rprop import Rprop
 from .sgd import SGD
+from .sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
@@ -32,6 +34,8 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
+    "decay_groups",
     "lr_scheduler",
     "swa_utils",
 ]

@@ -10,7 +10,7 @@ class Adagrad(Optimizer):
     (Duchi, Hazan & Singer 2011)
 
     Arguments: params, lr, lr_decay, weight_decay, initial_accumulator_value (s before the first step), eps, maximize;
-    foreach and fused are torch's and change nothing.
+    foreach and fused are torch's and change nothing. Of a row-sparse gradient the step touches those rows alone.
 
     >>> import pyengine as pe
     >>> p = pe.nn.Parameter(pe.tensor([1.0]))
@@ -44,6 +44,17 @@ class Adagrad(Optimizer):
         for step, chosen in self._by_step(params):
             hyper = (group["lr"], group["lr_decay"], group["weight_decay"], group["eps"], step, group["maximize"])
             self._run("adagrad", chosen, ("sum",), hyper)
+
+    def _update_rows(self, group, params):
+        if group["weight_decay"]:
+            raise RuntimeError(
+                f"Adagrad: weight_decay {group['weight_decay']} must be 0 for the row-sparse gradient of a parameter "
+                f"of shape {params[0].shape}"
+            )
+        for step, chosen in self._by_step(params):
+            for param in chosen:
+                hyper = (group["lr"], group["lr_decay"], 0.0, group["eps"], step, group["maximize"])
+                self._run_rows("adagrad", param, ("sum",), hyper)
 
 
 class Adadelta(Optimizer):

@@ -155,10 +155,20 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            params = _core.with_row_gradient(group["params"])
+            if params:
+                self._update_rows(group, params)
             params = _core.with_gradient(group["params"])
             if params:
                 self._update_group(group, params)
         return loss
+
+    def _update_rows(self, group, params):
+        """As _update_group, of parameters whose gradient is a RowSparse."""
+        raise RuntimeError(
+            f"{type(self).__name__} takes no row-sparse gradients (a parameter of shape {params[0].shape} has one, "
+            "from a layer with sparse=True): SparseAdam, Adagrad and SGD without momentum do"
+        )
 
     def _update_group(self, group, params):
         raise NotImplementedError(f"{type(self).__name__} defines no _update_group")
@@ -166,6 +176,15 @@ class Optimizer:
     def _run(self, rule, params, state_names, hyper):
         """One call of a row of optim.def: params and their states (zeros where there are none yet), in place."""
         _core.optim_step(rule, params, self.state, state_names, hyper, self._slots)
+
+    def _run_rows(self, rule, param, state_names, hyper):
+        """One call of a row of optim.def over those rows of param that its gradient has, in place."""
+        entry, gradient = self.state.setdefault(param, {}), param.grad
+        for name in state_names:
+            if name not in entry:
+                entry[name] = zeros(param.shape)
+        states = [entry[name] for name in state_names]
+        _core.step_rows(rule, param, gradient.index, gradient.entries, states, hyper)
 
     def _by_step(self, params):
         """Counts one step for each parameter; (step, parameters at that step) pairs."""

@@ -12,7 +12,8 @@ class SGD(Optimizer):
     momentum b is g. (Polyak 1964; Nesterov 1983; Sutskever et al. 2013)
 
     Arguments: params, lr, momentum, dampening, weight_decay, nesterov, maximize; foreach and fused are
-    torch's and change nothing.
+    torch's and change nothing. Of a row-sparse gradient the step touches those rows alone; momentum and weight_decay
+    must be 0 then.
 
     >>> import pyengine as pe
     >>> p = pe.nn.Parameter(pe.tensor([1.0]))
@@ -54,3 +55,12 @@ class SGD(Optimizer):
             if chosen:
                 hyper = (lr, momentum, group["dampening"], group["nesterov"], decay, first, maximize)
                 self._run("sgd_momentum", chosen, ("momentum_buffer",), hyper)
+
+    def _update_rows(self, group, params):
+        if group["momentum"] or group["weight_decay"]:
+            raise RuntimeError(
+                f"SGD: momentum {group['momentum']} and weight_decay {group['weight_decay']} must be 0 for the "
+                f"row-sparse gradient of a parameter of shape {params[0].shape}"
+            )
+        for param in params:
+            self._run_rows("sgd", param, (), (group["lr"], 0.0, group["maximize"]))

@@ -1,5 +1,7 @@
-"""Training: the plain loop, and jobs that run as they are."""
+"""Training: a loop with what belongs around it, and jobs that run as they are."""
 
+from . import callbacks, logs, metrics
 from .loop import History, evaluate, fit
+from .trainer import Callback, Trainer
 
-__all__ = ["History", "evaluate", "fit"]
+__all__ = ["Callback", "History", "Trainer", "callbacks", "evaluate", "fit", "logs", "metrics"]

@@ -1,12 +1,15 @@
 """The training loop of a classifier."""
 
 import math
-import sys
 from dataclasses import dataclass, field
 
 from pyengine import from_numpy, no_grad
-from pyengine.data import batches
+from pyengine.data import ArrayDataset, DataLoader, batches
 from pyengine.nn import CrossEntropyLoss
+
+from .logs import ProgressBar
+from .metrics import Accuracy
+from .trainer import Callback, Trainer
 
 EVALUATION_ROWS = 1024
 
@@ -46,37 +49,40 @@ def fit(
     a bar and a line an epoch.
     Errors: FloatingPointError when the loss is no finite number any more.
     """
-    loss_function = CrossEntropyLoss(label_smoothing=label_smoothing)
     history = History()
-    steps = epochs * math.ceil(len(train[0]) / batch_size)
-    schedule = _CosineSchedule(optimizer, steps, round(warmup * steps))
-    with _Progress(steps, progress) as shown:
-        for epoch in range(1, epochs + 1):
-            model.train()
-            total = right = seen = 0
-            for inputs, labels in batches(*train, batch_size, generator):
-                outputs = model(inputs if augment is None else augment(inputs))
-                loss = loss_function(outputs, labels)
-                optimizer.zero_grad()
-                loss.backward()
-                schedule.step()
-                optimizer.step()
-                total += loss.item() * len(labels)
-                right += _count_right(outputs, labels)
-                seen += len(labels)
-                shown.advance()
-            if not math.isfinite(total):
-                raise FloatingPointError(f"fit: the loss is {total} in epoch {epoch}; a smaller lr may help")
-            test_loss, test_accuracy = evaluate(model, test)
-            history.loss.append(total / seen)
-            history.accuracy.append(right / seen)
-            history.test_loss.append(test_loss)
-            history.test_accuracy.append(test_accuracy)
-            shown.say(
-                f"epoch {epoch:3d}/{epochs}  loss {total / seen:.4f}  accuracy {right / seen:6.2%}  "
-                f"test loss {test_loss:.4f}  test accuracy {test_accuracy:6.2%}"
-            )
+    loader = DataLoader(ArrayDataset(*train), batch_size, shuffle=True, generator=generator)
+    steps = epochs * len(loader)
+    Trainer(
+        model,
+        CrossEntropyLoss(label_smoothing=label_smoothing),
+        optimizer,
+        metrics=[Accuracy()],
+        callbacks=[_CosineSchedule(optimizer, steps, round(warmup * steps)), _Test(history, test)],
+        augment=augment,
+        progress=_Bar() if progress else False,
+    ).fit(loader, epochs=epochs)
     return history
+
+
+class _Test(Callback):
+    """Looks at the test after each epoch."""
+
+    def __init__(self, history, data):
+        self.history, self.data = history, data
+
+    def epoch_end(self, trainer):
+        entry = trainer.history[-1]
+        entry["test_loss"], entry["test_accuracy"] = evaluate(trainer.model, self.data)
+        for name, values in vars(self.history).items():
+            values.append(entry[name])
+
+
+class _Bar(ProgressBar):
+    def line(self, trainer):
+        entry = trainer.history[-1]
+        return (f"epoch {trainer.epoch:3d}/{trainer.epochs}  loss {entry['loss']:.4f}  "
+                f"accuracy {entry['accuracy']:6.2%}  test loss {entry['test_loss']:.4f}  "
+                f"test accuracy {entry['test_accuracy']:6.2%}")  # fmt: skip
 
 
 @no_grad()
@@ -105,7 +111,7 @@ def _count_right(outputs, labels):
     return int((outputs.detach().argmax(1).numpy() == labels.numpy()).sum())
 
 
-class _CosineSchedule:
+class _CosineSchedule(Callback):
     """Sets every group's lr before step t = 0, 1, ...: start (t + 1) / warm while t < warm, then
     start (1 + cos(pi (t - warm) / (steps - warm))) / 2."""
 
@@ -114,7 +120,7 @@ class _CosineSchedule:
         self.steps, self.warm = steps, warm
         self.taken = 0
 
-    def step(self):
+    def before_step(self, trainer):
         if self.taken < self.warm:
             share = (self.taken + 1) / self.warm
         else:
@@ -122,31 +128,3 @@ class _CosineSchedule:
         for group, start in self.groups:
             group["lr"] = start * share
         self.taken += 1
-
-
-class _Progress:
-    """A bar of steps with lines above it, or nothing."""
-
-    def __init__(self, steps, wanted):
-        self.steps = steps
-        self.wanted = wanted
-        self.bar = None
-
-    def __enter__(self):
-        if self.wanted:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=self.steps, unit="step", leave=False, dynamic_ncols=True)
-        return self
-
-    def __exit__(self, *exception):
-        if self.bar is not None:
-            self.bar.close()
-
-    def advance(self):
-        if self.bar is not None:
-            self.bar.update()
-
-    def say(self, line):
-        if self.bar is not None:
-            self.bar.write(line, file=sys.stdout)

@@ -240,18 +240,22 @@ static void test_seats(void) {
     }
     pe_set_num_threads(ctx, 2);
     pe_parallel_for(ctx, 200, 1, 0, place_body, &p); /* the worker inherits the caller's whole affinity */
-    for (int round = 0, processor = 0; round < 8; round++, processor++) {
+    for (int round = 0, processor = 0, tries = 0; round < 8; round++, processor++) {
         while (!CPU_ISSET(processor % CPU_SETSIZE, &all)) processor++;
         processor %= CPU_SETSIZE;
-        struct pe_seat *seat = sleeping_seat();
-        CHECK(seat != NULL);
-        if (!seat) break;
-        sched_getaffinity(seat->thread, sizeof mask, &mask);
-        CHECK(CPU_EQUAL(&mask, &all) || seat->away); /* or it will be when it wakes */
         CPU_ZERO(&one);
         CPU_SET(processor, &one);
         sched_setaffinity(0, sizeof one, &one);
-        pe_seat_clear_sleepers(ctx->pool);
+        struct pe_seat *seat;
+        do { /* again where it was still on its way to sleep: woken by the last round's work, it had not run yet */
+            seat = sleeping_seat();
+            if (!seat) break;
+            sched_getaffinity(seat->thread, sizeof mask, &mask);
+            CHECK(CPU_EQUAL(&mask, &all) || seat->away); /* or it will be when it wakes */
+            pe_seat_clear_sleepers(ctx->pool);
+        } while (!seat->away && ++tries < 100);
+        CHECK(seat != NULL);
+        if (!seat) break;
         sched_getaffinity(seat->thread, sizeof mask, &mask);
         CHECK(seat->away && !CPU_ISSET(processor, &mask) && CPU_COUNT(&mask) == CPU_COUNT(&all) - 1);
         CHECK(CPU_EQUAL(&seat->home, &all));

@@ -1,10 +1,9 @@
 """Rows of a table by number, alone or in bags."""
 
-import itertools
-
 from pyengine import _core, no_grad, ops
 from pyengine._core import Tensor
 from pyengine.ops._method import tensor_only
+from pyengine.ops.bags import sum_bags
 from pyengine.ops.rows import lookup, whole_numbers
 
 __all__ = ["embedding", "embedding_bag"]
@@ -32,13 +31,25 @@ def _renorm(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) ->
     weight[index] = rows * ops.where(norm > max_norm, max_norm / (norm + 1e-7), 1.0)
 
 
-def _looked_up(weight: Tensor, index: Tensor, padding_idx: int | None, by_frequency: bool) -> Tensor:
-    rows = lookup(weight, index, padding_idx)
-    if by_frequency and _core.is_grad_enabled() and weight.requires_grad:
-        ones = _core.full((index.shape[0], 1), 1.0, "float32")
-        counts = _core.take_rows(_core.add_rows(ones, index, weight.shape[0]), index)
-        rows = rows.detach() + (rows - rows.detach()) / counts  # the value of one, the gradient of the other
-    return rows
+def _numbers(name: str, input: Tensor, weight: Tensor) -> Tensor:
+    """input as an int64 vector; IndexError that names an entry which is no row of weight."""
+    index = whole_numbers(input, name, "input").reshape(-1)
+    array, rows = index.numpy(), weight.shape[0]
+    if array.size and not (array.min() >= 0 and array.max() < rows):
+        bad = int(((array < 0) | (array >= rows)).argmax())
+        raise IndexError(
+            f"{name}: entry {bad} of input {input.shape} is {array[bad]}, expected 0 to {rows - 1}: weight has the "
+            f"shape {weight.shape}"
+        )
+    return index
+
+
+def _frequencies(index: Tensor) -> Tensor:
+    """How often the number of each entry is there."""
+    import numpy
+
+    _, inverse, counts = numpy.unique(index.numpy(), return_inverse=True, return_counts=True)
+    return _core.from_numpy(counts[inverse].astype(numpy.float32))
 
 
 def embedding(
@@ -48,37 +59,57 @@ def embedding(
     """weight[input]. The gradient adds its rows in the order of input, so that its bits do not depend on threads.
 
     Arguments: padding_idx, a row without gradient; max_norm, rows in use are first scaled down to this norm_type norm
-    in place; scale_grad_by_freq, gradients are divided by how often their row is used; sparse is accepted, gradients
-    are dense. Shape: (...) -> (..., features).
+    in place; scale_grad_by_freq, gradients are divided by how often their row is used; sparse, the gradient is a
+    RowSparse, which optim.SparseAdam, Adagrad and SGD without momentum take. Shape: (...) -> (..., features).
+    Errors: IndexError that names the entry which is no row of weight.
     """
     padding_idx = _table("embedding", weight, padding_idx)
-    index = whole_numbers(input, "embedding", "input").reshape(-1)
+    index = _numbers("embedding", input, weight)
     if max_norm is not None:
         _renorm(weight, index, max_norm, norm_type)
-    return _looked_up(weight, index, padding_idx, scale_grad_by_freq).reshape(*input.shape, weight.shape[1])
+    rows = lookup(weight, index, padding_idx, sparse)
+    if scale_grad_by_freq and _core.is_grad_enabled() and weight.requires_grad:
+        # the value of one, the gradient of the other
+        rows = rows.detach() + (rows - rows.detach()) / _frequencies(index).unsqueeze(1)
+    return rows.reshape(*input.shape, weight.shape[1])
 
 
-def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> list[int]:
-    """The length of every bag."""
+def _offsets(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> Tensor:
+    """Where each bag starts among all entries, and where the last one ends."""
     name = "embedding_bag"
     if input.ndim == 2:
         if offsets is not None:
             raise ValueError(f"{name}: input of shape {input.shape} holds a bag in every row, offsets must be None")
-        return [input.shape[1]] * input.shape[0]
+        bags, size = input.shape
+        return ops.arange(0, bags * size + 1, size) if size else _core.full((bags + 1,), 0, "int64")
     if input.ndim != 1:
         raise ValueError(f"{name}: input must have 1 or 2 axes, got shape {input.shape}")
     if offsets is None or tensor_only(offsets, name, "offsets").ndim != 1:
         raise ValueError(f"{name}: offsets must be a vector where input is one, got {offsets!r}")
-    starts = whole_numbers(offsets, name, "offsets").tolist()
-    if include_last_offset and not starts:
+    starts = whole_numbers(offsets, name, "offsets")
+    if include_last_offset and not starts.numel():
         raise RuntimeError(f"{name}: include_last_offset needs at least one offset")
-    ends = starts if include_last_offset else [*starts, input.shape[0]]
-    if ends and (ends[0] != 0 or ends[-1] > input.shape[0]):
-        raise RuntimeError(f"{name}: offsets must begin with 0 and end within input {input.shape}, got {starts}")
-    lengths = [b - a for a, b in itertools.pairwise(ends)]
-    if any(n < 0 for n in lengths):
-        raise RuntimeError(f"{name}: offsets must not decrease, got {starts}")
-    return lengths
+    ends = starts if include_last_offset else ops.cat([starts, _core.tensor([input.shape[0]], "int64")])
+    array = ends.numpy()
+    if (array[0] != 0 and starts.numel()) or array[-1] > input.shape[0]:
+        raise RuntimeError(f"{name}: offsets must begin with 0 and end within input {input.shape}, got {offsets!r}")
+    if (array[1:] < array[:-1]).any():
+        raise RuntimeError(f"{name}: offsets must not decrease, got {offsets!r}")
+    return ends if starts.numel() else _core.full((1,), 0, "int64")
+
+
+def _check_bags(input: Tensor, mode: str, by_frequency: bool, sparse: bool, weights: Tensor | None) -> None:
+    name = "embedding_bag"
+    tensor_only(input, name, "input")
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"{name}: mode must be 'sum', 'mean' or 'max', got {mode!r}")
+    if mode == "max" and (by_frequency or sparse):
+        raise ValueError(f"{name}: mode 'max' has neither scale_grad_by_freq nor sparse")
+    if weights is not None:
+        if tensor_only(weights, name, "per_sample_weights").shape != input.shape:
+            raise ValueError(f"{name}: per_sample_weights {weights.shape} and input {input.shape} differ")
+        if mode != "sum":
+            raise NotImplementedError(f"{name}: per_sample_weights goes with mode 'sum' alone, not {mode!r}")
 
 
 def embedding_bag(
@@ -88,56 +119,52 @@ def embedding_bag(
 ) -> Tensor:  # fmt: skip
     """The sum, mean or maximum of each bag's rows of weight; 0 for an empty bag. Entries padding_idx do not count.
 
+    sparse, the gradient is a RowSparse, as embedding's.
     Shape: input (bags, n), or all bags one after the other with the offset of each -> (bags, features).
+    Errors: IndexError that names the entry which is no row of weight.
     """
-    name = "embedding_bag"
-    tensor_only(input, name, "input")
-    padding_idx = _table(name, weight, padding_idx)
-    if mode not in ("sum", "mean", "max"):
-        raise ValueError(f"{name}: mode must be 'sum', 'mean' or 'max', got {mode!r}")
-    if mode == "max" and (scale_grad_by_freq or sparse):
-        raise ValueError(f"{name}: mode 'max' has neither scale_grad_by_freq nor sparse")
-    if per_sample_weights is not None:
-        if tensor_only(per_sample_weights, name, "per_sample_weights").shape != input.shape:
-            raise ValueError(f"{name}: per_sample_weights {per_sample_weights.shape} and input {input.shape} differ")
-        if mode != "sum":
-            raise NotImplementedError(f"{name}: per_sample_weights goes with mode 'sum' alone, not {mode!r}")
-    lengths = _bags(input, offsets, include_last_offset)
-    bags, used = len(lengths), sum(lengths)
-    index = whole_numbers(input, name, "input").reshape(-1)[:used]
+    padding_idx = _table("embedding_bag", weight, padding_idx)
+    _check_bags(input, mode, scale_grad_by_freq, sparse, per_sample_weights)
+    bounds = _offsets(input, offsets, include_last_offset)
+    index = _numbers("embedding_bag", input, weight)[: bounds[-1].item()]
     if max_norm is not None:
         _renorm(weight, index, max_norm, norm_type)
-    rows = _looked_up(weight, index, padding_idx, scale_grad_by_freq)
-    # what is padding goes to no bag
-    numbers = [bag for bag, n in enumerate(lengths) for _ in range(n)]
-    if padding_idx is not None:
-        numbers = [-1 if i == padding_idx else bag for i, bag in zip(index.tolist(), numbers, strict=True)]
-    bag_of = _core.tensor(numbers, "int64") if numbers else _core.empty((0,), "int64")
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.reshape(-1)[:used].unsqueeze(1)
     if mode == "max":
-        return _largest(rows, numbers, bags)
-    total = _core.add_rows(rows, bag_of, bags, -1)
+        return _largest(weight, index, bounds, padding_idx)
+    weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)[: index.shape[0]]
+    by_frequency = scale_grad_by_freq and _core.is_grad_enabled() and weight.requires_grad
+    total = sum_bags(weight.detach() if by_frequency else weight, index, bounds, weights, padding_idx, sparse)
+    if by_frequency:
+        shares = 1.0 / _frequencies(index)
+        shares = shares if weights is None else weights.detach() * shares
+        scaled = sum_bags(weight, index, bounds, shares, padding_idx, sparse)
+        total = total + (scaled - scaled.detach())
     if mode == "sum":
         return total
-    counts = _core.add_rows(_core.full((used, 1), 1.0, "float32"), bag_of, bags, -1)
-    return total / ops.maximum(counts, 1.0)
+    return total / ops.maximum(_counts(index, bounds, padding_idx), 1.0)
 
 
-def _largest(rows: Tensor, numbers: list[int], bags: int) -> Tensor:
+def _counts(index: Tensor, bounds: Tensor, padding_idx: int | None) -> Tensor:
+    """How many entries of each bag count: (bags, 1)."""
+    import numpy
+
+    ends = bounds.numpy()
+    if padding_idx is None:
+        counts = numpy.diff(ends)
+    else:
+        counted = numpy.concatenate(([0], numpy.cumsum(index.numpy() != padding_idx)))
+        counts = numpy.diff(counted[ends])
+    return _core.from_numpy(counts.astype(numpy.float32).reshape(-1, 1))
+
+
+def _largest(weight: Tensor, index: Tensor, bounds: Tensor, padding_idx: int | None) -> Tensor:
     """The maximum of each bag; of equal ones the first gets the gradient."""
-    members: list[list[int]] = [[] for _ in range(bags)]
-    for row, bag in enumerate(numbers):
-        if bag >= 0:
-            members[bag].append(row)
-    features = rows.shape[1]
-    places = []  # of each maximum among all numbers of rows; -1: an empty bag
-    columns = ops.arange(features).tolist()
-    for bag_rows in members:
-        if not bag_rows:
-            places += [-1] * features
-            continue
-        best = ops.argmax(_core.take_rows(rows.detach(), _core.tensor(bag_rows, "int64")), 0).tolist()
-        places += [bag_rows[i] * features + column for i, column in zip(best, columns, strict=True)]
-    index = _core.tensor(places, "int64") if places else _core.empty((0,), "int64")
-    return _core.take_rows(rows.reshape(-1, 1), index, -1).reshape(bags, features)
+    largest, place = _core.max_bags(weight.detach(), index, bounds, padding_idx)
+    if not (_core.is_grad_enabled() and weight.requires_grad):
+        return largest
+    import numpy
+
+    entries, columns = place.numpy(), numpy.arange(weight.shape[1])
+    found = numpy.append(index.numpy(), 0)[entries] * weight.shape[1] + columns  # of each among weight's elements
+    found = _core.from_numpy(numpy.where(entries < 0, -1, found).reshape(-1))
+    return _core.take_rows(weight.reshape(-1, 1), found, -1).reshape(*place.shape)

@@ -1,11 +1,10 @@
-"""The recurrences: one step of each kind, and the walk over the steps of a packed sequence.
+"""The recurrences composed of operations: one step of each kind, and the walk over the steps of a packed sequence. What
+ops/recurrence.py has a kernel for is written here too, for gradients of gradients, and what it has none for.
 
 The input's part of all gates is one product over all steps; a step adds the state's part.
 """
 
-import pyengine as pe
-
-from . import functional as F
+from pyengine.ops import cat, linear, relu, sigmoid, stack, tanh
 
 GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 
@@ -18,21 +17,21 @@ def gates_of(x, n):
 
 def rnn_tanh(gates, state, w_hh, b_hh, w_hr=None):
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh). (Elman 1990)"""
-    return (F.tanh(gates + F.linear(state[0], w_hh, b_hh)),)
+    return (tanh(gates + linear(state[0], w_hh, b_hh)),)
 
 
 def rnn_relu(gates, state, w_hh, b_hh, w_hr=None):
     """h' = relu(W_ih x + b_ih + W_hh h + b_hh)."""
-    return (F.relu(gates + F.linear(state[0], w_hh, b_hh)),)
+    return (relu(gates + linear(state[0], w_hh, b_hh)),)
 
 
 def lstm(gates, state, w_hh, b_hh, w_hr=None):
     """c' = f c + i g and h' = o tanh(c'), or W_hr of it; i, f and o are sigmoids, g is a tanh of W_ih x + b_ih + W_hh h
     + b_hh, in the order i, f, g, o. (Hochreiter & Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014)"""
-    i, f, g, o = gates_of(gates + F.linear(state[0], w_hh, b_hh), 4)
-    c = F.sigmoid(f) * state[1] + F.sigmoid(i) * F.tanh(g)
-    h = F.sigmoid(o) * F.tanh(c)
-    return (h if w_hr is None else F.linear(h, w_hr)), c
+    i, f, g, o = gates_of(gates + linear(state[0], w_hh, b_hh), 4)
+    c = sigmoid(f) * state[1] + sigmoid(i) * tanh(g)
+    h = sigmoid(o) * tanh(c)
+    return (h if w_hr is None else linear(h, w_hr)), c
 
 
 def gru(gates, state, w_hh, b_hh, w_hr=None):
@@ -40,9 +39,9 @@ def gru(gates, state, w_hh, b_hh, w_hr=None):
     r, z, n. (Cho et al. 2014)"""
     (h,) = state
     x_r, x_z, x_n = gates_of(gates, 3)
-    h_r, h_z, h_n = gates_of(F.linear(h, w_hh, b_hh), 3)
-    n = F.tanh(x_n + F.sigmoid(x_r + h_r) * h_n)
-    return (n + F.sigmoid(x_z + h_z) * (h - n),)
+    h_r, h_z, h_n = gates_of(linear(h, w_hh, b_hh), 3)
+    n = tanh(x_n + sigmoid(x_r + h_r) * h_n)
+    return (n + sigmoid(x_z + h_z) * (h - n),)
 
 
 STEPS = {"RNN_TANH": rnn_tanh, "RNN_RELU": rnn_relu, "LSTM": lstm, "GRU": gru}
@@ -66,7 +65,7 @@ def walk(kind, data, sizes, state, weights, backwards=False):
     None. Returns the outputs (rows, size) and the last state of every sequence.
     """
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
-    step, parts = STEPS[kind], split_rows(F.linear(data, w_ih, b_ih), sizes)
+    step, parts = STEPS[kind], split_rows(linear(data, w_ih, b_ih), sizes)
     first, outputs, finished = state, [], []
     if backwards:
         parts = parts[::-1]
@@ -77,9 +76,21 @@ def walk(kind, data, sizes, state, weights, backwards=False):
             finished.append(tuple(s[rows:] for s in state))
             state = tuple(s[:rows] for s in state)
         elif rows > have:
-            state = tuple(pe.cat([s, start[have:rows]]) for s, start in zip(state, first, strict=True))
+            state = tuple(cat([s, start[have:rows]]) for s, start in zip(state, first, strict=True))
         state = step(part, state, w_hh, b_hh, w_hr)
         outputs.append(state[0])
     if finished:
-        state = tuple(pe.cat(pieces) for pieces in zip(state, *reversed(finished), strict=True))
-    return pe.cat(outputs[::-1] if backwards else outputs), state
+        state = tuple(cat(pieces) for pieces in zip(state, *reversed(finished), strict=True))
+    return cat(outputs[::-1] if backwards else outputs), state
+
+
+def layer(kind, data, sizes, state, weights):
+    """One layer in all its directions, the second one backwards: outputs (rows, directions size), and the last state as
+    tensors (directions, N, size), as the state at the start is given."""
+    outputs, finals = [], []
+    for d, each in enumerate(weights):
+        output, final = walk(kind, data, sizes, tuple(s[d] for s in state), each, d == 1)
+        outputs.append(output)
+        finals.append(final)
+    data = outputs[0] if len(outputs) == 1 else cat(outputs, 1)
+    return data, *(stack(parts) for parts in zip(*finals, strict=True))

@@ -59,8 +59,8 @@ void pe_attention_row_sees(const struct pe_attention_problem *p, const struct pe
                            int64_t *low, int64_t *high);
 
 /* attention_decode.c, for units of PE_ATTENTION_FEW rows at most: the part first .. last-1 of the keys, at most
- * PE_ATTENTION_PART. Each row leaves a record of width + 2 floats: its maximum (of a natural exponent), sum, and sums over
- * values. memory: PE_ATTENTION_FEW * PE_ATTENTION_PART floats. */
+ * PE_ATTENTION_PART. Each row leaves a record of width + 2 floats: its maximum (of a natural exponent), sum, and sums
+ * over values. memory: PE_ATTENTION_FEW * PE_ATTENTION_PART floats. */
 void pe_attention_decode(const struct pe_attention_problem *p, const struct pe_kernels *kernels,
                          struct pe_attention_unit unit, int64_t first, int64_t last, float *memory, float *records);
 

@@ -40,8 +40,8 @@ struct pe_attention_kernels {
     /* Of one row: s[j] = e^(s[j] - *max), *max the largest of its n scores; their sum. Of -infinity alone: zeros. */
     float (*weigh)(float *s, size_t n, float *max);
     /* One row of parts: part p at part + p*step is its maximum, its sum, and n sums over values. *max and *sum are
-     * those of all parts, out[x] = the sums over values, rescaled to them and added in the order of parts, divided by *sum;
-     * zeros where that is 0. */
+     * those of all parts, out[x] = the sums over values, rescaled to them and added in the order of parts, divided by
+     * *sum; zeros where that is 0. */
     void (*merge)(float *out, size_t n, const float *part, ptrdiff_t step, size_t parts, float *max, float *sum);
     /* to[i] = from[i] ? 0 : -infinity, i < n */
     void (*hide)(float *to, const uint8_t *from, size_t n);

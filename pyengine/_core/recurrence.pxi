@@ -1,25 +1,5 @@
 # Recurrent layers: all steps of one direction in a call. ops/recurrence.py puts directions together and records them.
 
-cdef extern from "pyengine.h" nogil:
-    ctypedef struct pe_recurrence_args:
-        int mode, backwards
-        int64_t steps
-        const int64_t *sizes
-        const pe_tensor *x, *w_ih, *w_hh, *b_ih, *b_hh, *h0, *c0, *y, *h_n, *c_n, *gates, *kept
-        const void *packed_ih, *packed_hh
-    pe_status pe_recurrence(pe_context *, const pe_recurrence_args *, pe_error *)
-    ctypedef struct pe_recurrence_backward_args:
-        int mode, backwards
-        int64_t steps
-        const int64_t *sizes
-        const pe_tensor *x, *w_ih, *w_hh, *h0, *c0, *y, *gates, *kept, *dy, *dh_n, *dc_n
-        const pe_tensor *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dh0, *dc0
-        int wants_state, add_dx
-    pe_status pe_recurrence_backward(pe_context *, const pe_recurrence_backward_args *, pe_error *)
-    pe_status pe_recurrence_pack_bytes(pe_context *, const pe_tensor *, int, size_t *, pe_error *)
-    pe_status pe_recurrence_pack(pe_context *, const pe_tensor *, int, void *, pe_error *)
-
-
 cdef const int64_t *sizes_of(Tensor sizes, int64_t steps) except? NULL:
     """The rows of each step, in C's hands; NULL where there are none: all are alike."""
     if sizes is None:

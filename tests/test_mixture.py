@@ -152,6 +152,7 @@ def test_balance_by_loss():
 
 
 def test_balance_by_bias():
+    pe.manual_seed(0)
     layer = nn.MixtureOfExperts(8, 8, 8, 2, scoring_func="sigmoid", bias_update_rate=0.02)
     x = pe.tensor(normal(400, 8) + 1)
     loads = []
@@ -160,7 +161,8 @@ def test_balance_by_bias():
         loads.append(layer.load.numpy())
         layer.update_bias()
         assert layer.load is None
-    assert loads[-1].max() < 1.3 * 100 < loads[0].max()
+    # a step moves an expert's bias by the rate, never by less: loads swing about their mean, and that is even
+    assert np.mean(loads[-20:], 0).max() < 1.25 * 100 < loads[0].max()
     assert "gate.e_score_correction_bias" in layer.state_dict()
     other = copy.deepcopy(layer)  # with a loss on its tape
     assert other.aux_loss is None

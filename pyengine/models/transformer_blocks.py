@@ -28,19 +28,12 @@ def causal_attention(query, key, value, start=0, window=None, scale=None, dropou
 
     Shape: query (B, H, T, D), key and value (B, H_kv, start + T, D) -> (B, H, T, D).
     """
-    steps, known = query.shape[2], key.shape[2]
     grouped = query.shape[1] != key.shape[1]
-    if steps == 1 and grouped and (window is None or known <= window):  # heads that share keys as rows of one product
-        batch, heads, _, size = query.shape
-        rows = query.reshape(batch, key.shape[1], heads // key.shape[1], size)
-        return F.scaled_dot_product_attention(rows, key, value, scale=scale).reshape(batch, heads, 1, value.shape[3])
-    if start == 0 and window is None:
-        return F.scaled_dot_product_attention(query, key, value, None, dropout, True, scale, grouped)
-    mask = None
-    if steps > 1 or (window is not None and known > window):
-        place, other = pe.arange(start, start + steps).reshape(-1, 1), pe.arange(known)
-        mask = other <= place if window is None else (other <= place) & (other > place - window)
-    return F.scaled_dot_product_attention(query, key, value, mask, dropout, False, scale, grouped)
+    if query.shape[2] == 1 and (window is None or key.shape[2] <= window):  # it sees all, in whatever order they lie
+        return F.scaled_dot_product_attention(query, key, value, None, dropout, False, scale, grouped)
+    return F.scaled_dot_product_attention(
+        query, key, value, None, dropout, True, scale, grouped, query_start=start, window=window
+    )
 
 
 class SideBySide:

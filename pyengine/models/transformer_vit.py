@@ -15,9 +15,10 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, heads, width, hidden, dropout, attention_dropout):
         super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(width, EPS), nn.LayerNorm(width, EPS)
+        self.ln_1 = nn.LayerNorm(width, EPS)
         self.self_attention = nn.MultiheadAttention(width, heads, attention_dropout, batch_first=True)
         self.dropout = nn.Dropout(dropout)
+        self.ln_2 = nn.LayerNorm(width, EPS)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width),
                                  nn.Dropout(dropout))  # fmt: skip
         for layer in (self.mlp[0], self.mlp[3]):

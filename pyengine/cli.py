@@ -12,8 +12,13 @@ GAP = "   "
 
 def main(arguments=None):
     """Runs the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if arguments[:2] == ["train", "text"]:  # a parser of its own: other models, other options
+            from pyengine.cli_train import train_text_command
+
+            return train_text_command(arguments[2:])
+        options = _parser().parse_args(arguments)
         return options.run(options)
     except KeyboardInterrupt:
         print("pyengine: interrupted", file=sys.stderr)
@@ -37,7 +42,8 @@ def _parser():
     info = commands.add_parser("info", help="what was found on this machine and what was chosen")
     info.set_defaults(run=_info)
 
-    train = commands.add_parser("train", help="train a network on pictures")
+    train = commands.add_parser("train", help="train a network on pictures, or on text",
+                                epilog="A language model of a text: pyengine train text --help")  # fmt: skip
     train.add_argument("job", choices=["digits", "fashion-mnist"],
                        help="digits: handwritten, 8x8 pixels, in the package; fashion-mnist: clothes, 28x28, from "
                        "Debian's dataset-fashion-mnist")  # fmt: skip

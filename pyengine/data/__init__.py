@@ -5,6 +5,7 @@ from .dataset import ArrayDataset, Dataset, Subset, TensorDataset, default_colla
 from .digits import Digits, load_digits
 from .fashion_mnist import Pictures, load_fashion_mnist
 from .idx import read_idx
+from .king_james import Verse, load_king_james
 from .loader import DataLoader, batches
 from .photo import load_photo
 from .sampler import (
@@ -35,12 +36,14 @@ __all__ = [
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",
+    "Verse",
     "WeightedRandomSampler",
     "batches",
     "default_collate",
     "distort",
     "load_digits",
     "load_fashion_mnist",
+    "load_king_james",
     "load_photo",
     "load_tokenizer",
     "open_npy",

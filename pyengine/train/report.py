@@ -48,6 +48,24 @@ def draw_run(history, filters, path, learning="training"):
     replace_file(path, content.getvalue())
 
 
+def draw_losses(history, path):
+    """A PNG at path of (step, training loss, validation loss) tuples."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes, (steps, learning, validation) = figure.subplots(), zip(*history, strict=True)
+    axes.plot(steps, learning, marker="o", label="training")
+    axes.plot(steps, validation, marker="o", label="validation")
+    axes.set(xlabel="step", ylabel="loss (nats a token)", title=f"validation loss {validation[-1]:.3f}")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    replace_file(path, content.getvalue())
+
+
 def _draw_filters(figure, filters):
     # one image of all of them: axes of their own would take longer than the training
     import numpy

@@ -132,7 +132,6 @@ static void run_tiles(const struct pe_kernels *kernels, struct pe_gemm_tile *t, 
     }
 }
 
-/* The vectors *low .. *high-1 that see something of the keys from .. to-1; where none does *low == *high. */
 static void vectors_that_see(const struct pe_attention_sight *sight, int64_t from, int64_t to, int *low, int *high) {
     for (*low = 0; *low < sight->vectors; ++*low)
         if (sight->seen_low[*low] < to && from < sight->seen_high[*low]) break;
@@ -140,12 +139,14 @@ static void vectors_that_see(const struct pe_attention_sight *sight, int64_t fro
         if (sight->seen_low[*high - 1] < to && from < sight->seen_high[*high - 1]) break;
 }
 
-/* The first key behind `from`, up to `to`, where a vector begins or ends to see. */
-static int64_t next_change(const struct pe_attention_sight *sight, int64_t from, int64_t to) {
+/* The end of the keys that come from `from` on, up to `to`, before a vector begins or ends to see; all of them are seen
+ * by the vectors *low .. *high-1, by none where *low == *high. */
+static int64_t seen_alike(const struct pe_attention_sight *sight, int64_t from, int64_t to, int *low, int *high) {
     for (int v = 0; v < sight->vectors; v++) {
         if (from < sight->seen_low[v]) to = min64(to, sight->seen_low[v]);
         if (from < sight->seen_high[v]) to = min64(to, sight->seen_high[v]);
     }
+    vectors_that_see(sight, from, to, low, high);
     return to;
 }
 
@@ -154,8 +155,7 @@ void pe_attention_scores(const struct pe_attention_panel *panel, float *s, const
     int vl = panel->kernels->vector_floats, low, high;
     ptrdiff_t lanes = (ptrdiff_t)panel->lanes;
     for (int64_t j = first, end; j < first + keys; j = end) {
-        end = next_change(&panel->sight, j, first + keys);
-        vectors_that_see(&panel->sight, j, end, &low, &high);
+        end = seen_alike(&panel->sight, j, first + keys, &low, &high);
         if (low == high) continue;
         struct pe_gemm_tile t = { .k = (size_t)depth, .a = a + (j - first) * a_row, .a_row = a_row, .a_k = 1,
                                   .b = b + low * vl, .b_k = lanes, .c = s + (j - first) * lanes + low * vl,
@@ -169,8 +169,7 @@ void pe_attention_gather(const struct pe_attention_panel *panel, float *o, int64
     int vl = panel->kernels->vector_floats, low, high;
     ptrdiff_t lanes = (ptrdiff_t)panel->lanes;
     for (int64_t j = first, end; j < first + keys; j = end) {
-        end = next_change(&panel->sight, j, first + keys);
-        vectors_that_see(&panel->sight, j, end, &low, &high);
+        end = seen_alike(&panel->sight, j, first + keys, &low, &high);
         if (low == high) continue;
         struct pe_gemm_tile t = { .k = (size_t)(end - j), .a = a + (j - first) * a_row, .a_row = 1, .a_k = a_row,
                                   .b = s + (j - first) * lanes + low * vl, .b_k = lanes, .c = o + low * vl,
@@ -184,8 +183,7 @@ void pe_attention_spread(const struct pe_attention_panel *panel, float *c, int64
     int vl = panel->kernels->vector_floats, low, high;
     ptrdiff_t lanes = (ptrdiff_t)panel->lanes;
     for (int64_t j = first, end; j < first + keys; j = end) {
-        end = next_change(&panel->sight, j, first + keys);
-        vectors_that_see(&panel->sight, j, end, &low, &high);
+        end = seen_alike(&panel->sight, j, first + keys, &low, &high);
         if (low == high) continue;
         for (int64_t y = 0; y < wide; y += panel->kernels->gemm.vectors * vl) {
             int vectors = (int)min64(panel->kernels->gemm.vectors, (wide - y) / vl);

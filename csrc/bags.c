@@ -26,44 +26,46 @@ static void ask_for(const struct job *job, int64_t entry) {
     for (int64_t at = 0; at < bytes && at < AHEAD_BYTES; at += 64) __builtin_prefetch(row + at);
 }
 
-static void run_sums(int64_t begin, int64_t end, void *arg) {
-    const struct job *job = arg;
-    const int64_t n = job->matrix.n;
+/* What becomes of a bag with its row x, of entry e. */
+typedef void take_row(const struct job *, int64_t bag, const float *restrict x, int64_t e);
+
+static inline __attribute__((always_inline)) void fold_bags(const struct job *job, int64_t begin, int64_t end,
+                                                            take_row *take) {
     for (int64_t bag = begin; bag < end; bag++) {
-        float *restrict sum = pe_row(&job->out, bag);
-        memset(sum, 0, (size_t)n * sizeof(float));
+        memset(pe_row(&job->out, bag), 0, (size_t)job->matrix.n * sizeof(float));
         const int64_t last = whole_number(job->args->offsets, bag + 1);
         for (int64_t e = whole_number(job->args->offsets, bag); e < last; e++) {
             const int64_t number = whole_number(job->args->index, e);
             ask_for(job, e + AHEAD);
-            if (number == job->args->skip) continue;
-            const float *restrict x = pe_row(&job->matrix, number);
-            const float weight = job->weights ? job->weights[e] : 1.0f;
-            for (int64_t j = 0; j < n; j++) sum[j] += weight * x[j];
+            if (number != job->args->skip) take(job, bag, pe_row(&job->matrix, number), e);
         }
     }
 }
 
+static void add_row(const struct job *job, int64_t bag, const float *restrict x, int64_t e) {
+    float *restrict sum = pe_row(&job->out, bag);
+    const float weight = job->weights ? job->weights[e] : 1.0f;
+    for (int64_t j = 0; j < job->matrix.n; j++) sum[j] += weight * x[j];
+}
+
+static void run_sums(int64_t begin, int64_t end, void *arg) { fold_bags(arg, begin, end, add_row); }
+
 /* place is dense (bags, n) */
+static int64_t *places_of(const struct job *job, int64_t bag) {
+    return (int64_t *)job->args->place->data + bag * job->matrix.n;
+}
+
+static void rise_to_row(const struct job *job, int64_t bag, const float *restrict x, int64_t e) {
+    float *restrict best = pe_row(&job->out, bag);
+    int64_t *restrict place = places_of(job, bag);
+    for (int64_t j = 0; j < job->matrix.n; j++)
+        if (place[j] < 0 || x[j] > best[j] || (x[j] != x[j] && best[j] == best[j])) best[j] = x[j], place[j] = e;
+}
+
 static void run_maxima(int64_t begin, int64_t end, void *arg) {
     const struct job *job = arg;
-    const int64_t n = job->matrix.n;
-    for (int64_t bag = begin; bag < end; bag++) {
-        float *restrict best = pe_row(&job->out, bag);
-        int64_t *restrict place = (int64_t *)job->args->place->data + bag * n;
-        memset(best, 0, (size_t)n * sizeof(float));
-        for (int64_t j = 0; j < n; j++) place[j] = -1;
-        const int64_t last = whole_number(job->args->offsets, bag + 1);
-        for (int64_t e = whole_number(job->args->offsets, bag); e < last; e++) {
-            const int64_t number = whole_number(job->args->index, e);
-            ask_for(job, e + AHEAD);
-            if (number == job->args->skip) continue;
-            const float *restrict x = pe_row(&job->matrix, number);
-            for (int64_t j = 0; j < n; j++)
-                if (place[j] < 0 || x[j] > best[j] || (x[j] != x[j] && best[j] == best[j]))
-                    best[j] = x[j], place[j] = e;
-        }
-    }
+    for (int64_t i = begin * job->matrix.n; i < end * job->matrix.n; i++) places_of(job, 0)[i] = -1;
+    fold_bags(job, begin, end, rise_to_row);
 }
 
 /* offsets: one more than bags, from 0 to the number of entries, never falling */

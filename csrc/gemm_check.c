@@ -9,7 +9,7 @@
     pe_shape_text(u, text_u)
 
 pe_status pe_gemm_check_operand(const pe_tensor *t, const char *name, int least_axes, int may_be_half,
-                               pe_error *err) {
+                                pe_error *err) {
     if (!t) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: %s is missing", name);
     if (t->ndim < least_axes || t->ndim > PE_MAX_DIMS)
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: %s must have %d to %d axes, has %d", name, least_axes,

@@ -45,5 +45,6 @@ def only(call):
 
 
 BUILDERS = {
+    "attention": only(ops.attention), "attention_backward": only(ops.attention_backward),
     "simple": only(ops.simple), "both_ways": only(ops.both_ways), "tape": only(ops.tape), "optimizer": optimizer,
 }  # fmt: skip

@@ -22,10 +22,9 @@ def give_rows(Node node, int i, rows):
     add_to_rows(grad, rows)
 
 
-cdef int add_to_rows(Tensor dense, rows) except -1:
-    """dense[index] += values: the row sgd with the step -1."""
+def add_to_rows(Tensor dense, rows):
+    """Adds a RowSparse to a dense tensor of its shape, in place: the row sgd with the step -1."""
     step_rows("sgd", dense, rows.index, rows.entries, [], (-1.0, 0.0, 0.0))
-    return 0
 
 
 cdef int into_rows(Tensor leaf, Tensor g, bint create_graph) except -1:
@@ -35,7 +34,8 @@ cdef int into_rows(Tensor leaf, Tensor g, bint create_graph) except -1:
         leaf.grad_ = owned(binary(OP_ADD, g, rows.to_dense()), leaf, create_graph)
         return 0
     leaf.grad_ = owned(g, leaf, False)
-    return add_to_rows(leaf.grad_, rows)
+    add_to_rows(leaf.grad_, rows)
+    return 0
 
 
 def with_row_gradient(list params):

@@ -5,7 +5,8 @@ from pyengine import _core, models
 from pyengine.bench import torchlike
 from pyengine.bench import torchlike_ops as ops
 
-RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape", "recurrence_train"}
+RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape", "recurrence_train",
+            "attention_backward"}  # fmt: skip
 WIDE = 8  # channels from which on a network hands its images on channels-last
 
 
@@ -108,5 +109,6 @@ BUILDERS = {
     "conv": conv, "conv_backward": lambda p, make: {"": [torchlike.convolution_backward(pe, p, make, layout)]},
     "network": network, "network_train": only(torchlike.train_network, models), "simple": only(ops.simple),
     "recurrence": only(torchlike.recurrence_forward), "recurrence_train": only(torchlike.recurrence_train),
+    "attention": only(ops.attention), "attention_backward": only(ops.attention_backward),
     "both_ways": only(ops.both_ways), "tape": only(ops.tape), "optimizer": only(ops.optimizer),
 }  # fmt: skip

@@ -38,6 +38,26 @@ def both_ways(engine, p, make):
     return call
 
 
+def operands(engine, p, make):
+    """query, key and value."""
+    return [engine.from_numpy(make.array(*p[name], seed=seed)) for seed, name in enumerate(("query", "key", "key"))]
+
+
+def attention(engine, p, make):
+    attend, qkv = engine.nn.functional.scaled_dot_product_attention, operands(engine, p, make)
+    grouped = p["query"][1] != p["key"][1]
+    return lambda: attend(*qkv, is_causal=p["causal"], enable_gqa=grouped)
+
+
+def attention_backward(engine, p, make):
+    """The gradients alone."""
+    qkv, given = operands(engine, p, make), engine.from_numpy(make.array(*p["query"], seed=3))
+    for x in qkv:
+        x.requires_grad_()
+    y = engine.nn.functional.scaled_dot_product_attention(*qkv, is_causal=p["causal"])
+    return lambda: list(engine.autograd.grad(y, qkv, given, retain_graph=True))
+
+
 def tape(engine, p, make):
     """A chain of products and sums on a few floats, and back: what each operation costs beside its arithmetic."""
     x, w = (engine.from_numpy(make.array(p["n"], seed=seed)).requires_grad_() for seed in (1, 2))

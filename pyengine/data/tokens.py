@@ -13,7 +13,8 @@ _WITH_DIGITS_APART, _BYTES_ALONE = ("smollm",), ("gpt-2", "default")
 _CONTROL = 3  # the type of tokens that no text spells
 
 
-def _library():
+def tokenizers_library():
+    """The module tokenizers; ModuleNotFoundError that says what to install."""
     try:
         import tokenizers
     except ImportError:
@@ -37,7 +38,7 @@ def load_tokenizer(filename):
 
         return tokenizer_of(GGUF(path).metadata, path)
     try:
-        found = _library().Tokenizer.from_file(path)
+        found = tokenizers_library().Tokenizer.from_file(path)
     except ModuleNotFoundError:
         raise
     except Exception as error:  # the library raises Exception itself
@@ -49,7 +50,7 @@ def load_tokenizer(filename):
 
 def tokenizer_of(metadata, name="metadata"):
     """The byte-pair tokenizer that the metadata of a GGUF file describe. ValueError: another kind, or not whole."""
-    tokenizers = _library()
+    tokenizers = tokenizers_library()
     tokens, merges = (metadata.get(f"tokenizer.ggml.{key}") for key in ("tokens", "merges"))
     kind, split = (metadata.get(f"tokenizer.ggml.{key}", "default") for key in ("model", "pre"))
     if kind != "gpt2" or not _texts(tokens) or not _texts(merges):

@@ -90,18 +90,12 @@ def is_plain(module, kind):
     )
 
 
-class GatedFeedForward(nn.Module):
-    """down(activation(gate x) * (up x)): SwiGLU with "silu", GEGLU with "gelu" or "gelu_tanh". (Shazeer 2020)
-
-    Shape: (..., width) -> (..., width). residual is added to the result.
-    """
+class GatedFeedForward(nn.GatedMLP):
+    """A GatedMLP whose activation, by its name in linear, and residual are part of the products, and whose first two
+    weights lie side by side."""
 
     def __init__(self, width, hidden, activation="silu", bias=False):
-        super().__init__()
-        self.gate_proj = nn.Linear(width, hidden, bias)
-        self.up_proj = nn.Linear(width, hidden, bias)
-        self.down_proj = nn.Linear(hidden, width, bias)
-        self.activation = activation
+        super().__init__(width, hidden, activation, bias)
         self.together = SideBySide(self.gate_proj, self.up_proj)
 
     def forward(self, x, residual=None):

@@ -63,6 +63,7 @@ from .embedding import (
     Embedding,
     EmbeddingBag,
 )
+from .gated import GatedMLP
 from .linear import Flatten, Identity, Linear
 from .loss import (
     BCELoss,
@@ -91,7 +92,7 @@ from .loss_margin import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
-from .mixture import GatedMLP, MixtureOfExperts
+from .mixture import MixtureOfExperts
 from .module import Module, Parameter
 from .norm import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from .padding import *

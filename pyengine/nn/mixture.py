@@ -9,7 +9,7 @@ from pyengine.ops.runs import bins_of
 
 from . import functional as F
 from . import init
-from .linear import Linear
+from .gated import GatedMLP
 from .module import Module, Parameter
 
 
@@ -91,25 +91,6 @@ class Experts(Module):
         hidden = self.activation(F.grouped_mm(x, self.gate_proj, offs=ends))
         hidden = hidden * F.grouped_mm(x, self.up_proj, offs=ends)
         return F.grouped_mm(hidden, self.down_proj, offs=ends)
-
-
-class GatedMLP(Module):
-    """down_proj(act(gate_proj(x)) * up_proj(x)), without biases: SwiGLU where act is silu. (Shazeer 2020)
-
-    >>> import pyengine as pe
-    >>> pe.nn.GatedMLP(8, 16)(pe.zeros(3, 8)).shape
-    (3, 8)
-    """
-
-    def __init__(self, embed_dim, hidden_dim, activation=F.silu):
-        super().__init__()
-        self.activation = activation
-        self.gate_proj = Linear(embed_dim, hidden_dim, bias=False)
-        self.up_proj = Linear(embed_dim, hidden_dim, bias=False)
-        self.down_proj = Linear(hidden_dim, embed_dim, bias=False)
-
-    def forward(self, x):
-        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
 
 
 class MixtureOfExperts(Module):

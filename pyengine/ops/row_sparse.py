@@ -84,7 +84,7 @@ class RowSparse:
     def to_dense(self) -> Tensor:
         """All rows, with the zeros."""
         dense = _core.full(self.shape, 0.0, "float32")
-        _core.step_rows("sgd", dense, self.index, self.entries, [], (-1.0, 0.0, 0.0))
+        _core.add_to_rows(dense, self)
         return dense
 
     def detach(self) -> "RowSparse":

@@ -1,17 +1,16 @@
 """The training loop of a classifier."""
 
-import math
 from dataclasses import dataclass, field
 
 from pyengine import from_numpy, no_grad
-from pyengine.data import ArrayDataset, DataLoader, batches
+from pyengine.data import ArrayDataset, DataLoader
 from pyengine.nn import CrossEntropyLoss
 
+from .callbacks import LRSchedule
 from .logs import ProgressBar
 from .metrics import Accuracy
+from .schedule import rise_and_fall
 from .trainer import Callback, Trainer
-
-EVALUATION_ROWS = 1024
 
 
 @dataclass
@@ -57,7 +56,7 @@ def fit(
         CrossEntropyLoss(label_smoothing=label_smoothing),
         optimizer,
         metrics=[Accuracy()],
-        callbacks=[_CosineSchedule(optimizer, steps, round(warmup * steps)), _Test(history, test)],
+        callbacks=[LRSchedule(rise_and_fall(optimizer, steps, round(warmup * steps)), "step"), _Test(history, test)],
         augment=augment,
         progress=_Bar() if progress else False,
     ).fit(loader, epochs=epochs)
@@ -85,19 +84,10 @@ class _Bar(ProgressBar):
                 f"test accuracy {entry['test_accuracy']:6.2%}")  # fmt: skip
 
 
-@no_grad()
 def evaluate(model, data):
     """(mean loss, share of right answers) of model in evaluation mode on data = (inputs, labels)."""
-    was_training = model.training
-    model.eval()
-    loss_function = CrossEntropyLoss(reduction="sum")
-    total, right = 0.0, 0
-    for inputs, labels in batches(*data, EVALUATION_ROWS, shuffle=False):
-        outputs = model(inputs)
-        total += loss_function(outputs, labels).item()
-        right += _count_right(outputs, labels)
-    model.train(was_training)
-    return total / len(data[0]), right / len(data[0])
+    found = Trainer(model, CrossEntropyLoss(), None, metrics=[Accuracy()]).evaluate(data)
+    return found["loss"], found["accuracy"]
 
 
 @no_grad()
@@ -105,26 +95,3 @@ def predict(model, inputs):
     """The most likely class of each row of inputs (an array), as a list."""
     model.eval()
     return model(from_numpy(inputs)).argmax(1).tolist()
-
-
-def _count_right(outputs, labels):
-    return int((outputs.detach().argmax(1).numpy() == labels.numpy()).sum())
-
-
-class _CosineSchedule(Callback):
-    """Sets every group's lr before step t = 0, 1, ...: start (t + 1) / warm while t < warm, then
-    start (1 + cos(pi (t - warm) / (steps - warm))) / 2."""
-
-    def __init__(self, optimizer, steps, warm):
-        self.groups = [(group, group["lr"]) for group in optimizer.param_groups]
-        self.steps, self.warm = steps, warm
-        self.taken = 0
-
-    def before_step(self, trainer):
-        if self.taken < self.warm:
-            share = (self.taken + 1) / self.warm
-        else:
-            share = (1 + math.cos(math.pi * (self.taken - self.warm) / (self.steps - self.warm))) / 2
-        for group, start in self.groups:
-            group["lr"] = start * share
-        self.taken += 1

@@ -15,17 +15,29 @@ def has_matplotlib():
     return importlib.util.find_spec("matplotlib") is not None
 
 
+def _figure(width, height):
+    # The Figure itself and the Agg canvas: no display, and the caller's pyplot state stays as it is.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(figure, path):
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    replace_file(path, content.getvalue())
+
+
 def draw_run(history, filters, path, learning="training"):
     """A PNG at path: loss and accuracy by epoch, and the first 64 of the filters (n, height, width).
 
     learning is the name of the curves of the training images."""
-    # The Figure itself and the Agg canvas: no display, and the caller's pyplot state stays as it is.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(10, 6.4)
     curves, weights = figure.subfigures(1, 2, width_ratios=(1, 1.1))
     loss, accuracy = curves.subplots(2, 1, sharex=True)
     epochs = range(1, len(history.loss) + 1)
@@ -43,27 +55,19 @@ def draw_run(history, filters, path, learning="training"):
     accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
     accuracy.set_title(f"test accuracy {history.test_accuracy[-1]:.2%}", fontsize="medium")
     _draw_filters(weights, filters)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100)
-    replace_file(path, content.getvalue())
+    _write(figure, path)
 
 
 def draw_losses(history, path):
     """A PNG at path of (step, training loss, validation loss) tuples."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(7, 4.2)
     axes, (steps, learning, validation) = figure.subplots(), zip(*history, strict=True)
     axes.plot(steps, learning, marker="o", label="training")
     axes.plot(steps, validation, marker="o", label="validation")
     axes.set(xlabel="step", ylabel="loss (nats a token)", title=f"validation loss {validation[-1]:.3f}")
     axes.grid(alpha=0.3)
     axes.legend()
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100)
-    replace_file(path, content.getvalue())
+    _write(figure, path)
 
 
 def _draw_filters(figure, filters):

@@ -11,9 +11,10 @@ from pyengine.io import save_file
 from pyengine.models.generation import generate
 from pyengine.nn import Module, utils
 from pyengine.nn.functional import cross_entropy
-from pyengine.optim import AdamW
+from pyengine.optim import AdamW, decay_groups
 
 from .job import count_parameters, folder_of
+from .schedule import rise_and_fall
 from .text_model import PRESETS, Characters, Pieces, text_net, windows
 
 VALIDATION = 0.1  # of the text, its end
@@ -106,18 +107,6 @@ def _parts(ids, context):
     return ids[:cut], ids[cut:]
 
 
-def _optimizer(net, lr):
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
-    return AdamW(groups, lr=lr, betas=(0.9, 0.95))
-
-
-def _share(taken, steps, warm):
-    """The share of the highest learning rate after so many steps: a line up, half a cosine down."""
-    return (taken + 1) / warm if taken < warm else (1 + math.cos(math.pi * (taken - warm) / (steps - warm))) / 2
-
-
 def _loss(net, inputs, targets):
     logits = net(inputs)
     return cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
@@ -128,7 +117,8 @@ def _learn(net, learned, looked_at, sizes, seed, progress):
     import numpy
 
     steps, length = sizes["steps"], sizes["context"]
-    dice, optimizer = numpy.random.default_rng(seed), _optimizer(net, sizes["lr"])
+    dice, optimizer = numpy.random.default_rng(seed), AdamW(decay_groups(net, DECAY), sizes["lr"], (0.9, 0.95))
+    schedule = rise_and_fall(optimizer, steps, round(WARMUP * steps))
     looks = {round(steps * (i + 1) / LOOKS) for i in range(LOOKS)}
     history, total, since, begin = [], 0.0, 0, time.perf_counter()
     net.train()
@@ -141,9 +131,8 @@ def _learn(net, learned, looked_at, sizes, seed, progress):
             loss = _loss(net, *batch)
             loss.backward()
             utils.clip_grad_norm_(net.parameters(), CLIP)
-            for group in optimizer.param_groups:
-                group["lr"] = sizes["lr"] * _share(step - 1, steps, round(WARMUP * steps))
             optimizer.step()
+            schedule.step()
             total, since = total + loss.item(), since + 1
             bar.update()
             if step not in looks:

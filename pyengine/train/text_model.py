@@ -80,9 +80,9 @@ class Pieces:
     """Byte-pair pieces learned from a text, by the tokenizers library. (Sennrich, Haddow & Birch 2016)"""
 
     def __init__(self, text, vocab_size=1024):
-        from pyengine.data.tokens import _library
+        from pyengine.data.tokens import tokenizers_library
 
-        library = _library()
+        library = tokenizers_library()
         self.own = library.Tokenizer(library.models.BPE())
         self.own.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         self.own.decoder = library.decoders.ByteLevel()

@@ -1,0 +1,163 @@
+"""What a gradient-flow watcher measures at one layer, and how it stays cheap."""
+
+import math
+from collections import deque
+from typing import NamedTuple
+
+from pyengine import Tensor, _core, is_grad_enabled, nn, no_grad
+
+_PART = 1 << 15  # elements of a tensor that are looked at where a part is as good as all
+_BATCHES = 4  # observed ones in which a dead unit was silent
+_LEAST, _MOST = 1e-15, 1e15  # between these norms float32 holds the squares
+
+
+class LayerFlow(NamedTuple):
+    """One layer in one observed step; None is what was not there to be measured.
+
+    weight, gradient: the 2-norms of its own parameters before the step and of their gradients as the optimizer saw
+    them. update: the norm of what the step changed. output: the root mean square of its output. signal: the norm of
+    the loss's gradient by its output. dead: of a ReLU, the share of units that fired for no row of the last (at most
+    4) observed batches. Of tensors with over 32,768 elements update, output and signal are those of some rows, other
+    ones each time, scaled to all.
+    """
+
+    weight: float | None = None
+    gradient: float | None = None
+    update: float | None = None
+    output: float | None = None
+    signal: float | None = None
+    dead: float | None = None
+
+    @property
+    def ratio(self):
+        """update / weight: how much of itself one step changes. About 1e-3 is healthy."""
+        return self.update / self.weight if self.weight and self.update is not None else None
+
+
+class WatchedLayer:
+    """A module, and what is being found out about it in the step that is observed."""
+
+    def __init__(self, path, module, own):
+        self.path, self.module, self.own = path, module, own
+        self.dies = isinstance(module, (nn.ReLU, nn.ReLU6))
+        self.batches = deque(maxlen=_BATCHES)
+        self._forget()
+
+    def _forget(self):
+        self.weight, self.copies = None, []
+        self.outputs, self.signals, self.fired = [], [], []
+
+    # ---- forward and backward ----
+
+    def tap(self, watcher, turn):
+        """A forward hook of the module until the handle's remove()."""
+        return self.module.register_forward_hook(_Tap(self, watcher, turn))
+
+    @no_grad()
+    def see_output(self, output, turn, channels):
+        """What forward gave; channels, which axis numbers the units."""
+        x = output.detach()
+        self.outputs.append(_size(x, turn))
+        if self.dies and x.numel() and x.ndim:
+            others = [axis for axis in range(x.ndim) if axis != channels % x.ndim]
+            self.fired.append((x.amax(others) if others else x).numpy() > 0)
+
+    # ---- the step ----
+
+    @no_grad()
+    def look_before(self, turn):
+        """Just before the step."""
+        values = [p.detach() for p in self.own]
+        self.weight = norm_of(values) if values else None
+        self.copies = [_rows(value, turn).clone() for value in values]
+
+    @no_grad()
+    def measured(self, turn):
+        """The LayerFlow, after the step, or where none came."""
+        gradients = [getattr(p.grad, "entries", p.grad) for p in self.own if p.grad is not None]
+        update = None
+        if self.copies:
+            changes = [copy.sub_(_rows(p.detach(), turn)) for p, copy in zip(self.own, self.copies, strict=True)]
+            pairs = zip(changes, self.own, strict=True)
+            update = _together([(norm_of([change]), change.numel(), p.numel()) for change, p in pairs])
+        elif self.own:
+            self.weight = norm_of([p.detach() for p in self.own])
+        if self.fired:
+            self.batches.append(_any(self.fired))
+        found = LayerFlow(
+            weight=self.weight,
+            gradient=norm_of(gradients) if gradients else None,
+            update=update,
+            output=_together(self.outputs, mean=True),
+            signal=_together(self.signals),
+            dead=1.0 - float(_any(self.batches).mean()) if self.batches else None,
+        )
+        self._forget()
+        return found
+
+
+class _Tap:
+    """The forward hook. A copy of the model gets one that does nothing."""
+
+    def __init__(self, layer, watcher, turn):
+        self.layer, self.watcher, self.turn = layer, watcher, turn
+
+    def __deepcopy__(self, memo):
+        return _Tap(None, None, 0)
+
+    def __call__(self, module, args, output):
+        layer, x = self.layer, output[0] if isinstance(output, (tuple, list)) and output else output
+        if layer is None or not is_grad_enabled() or not isinstance(x, Tensor) or not x.is_floating_point():
+            return
+        layer.see_output(x, self.turn, self.watcher.called(layer))
+        if x.requires_grad:
+            x.register_hook(self._signal)
+
+    def _signal(self, gradient):
+        self.layer.signals.append(_size(gradient.detach(), self.turn))
+
+
+# ---- norms ----
+
+
+def norm_of(tensors):
+    """The 2-norm of all elements of all tensors as one vector: a float, also where squares leave float32's range."""
+    if _core.walks_as_floats(tensors):
+        total = _core.norm2(tensors)
+        if _LEAST < total < _MOST:
+            return total
+    import numpy
+
+    return math.hypot(*(float(numpy.linalg.norm(x.double().numpy().reshape(-1))) for x in tensors))
+
+
+def _rows(x, turn):
+    """Some rows of x, others each turn; all where they are few."""
+    if x.numel() <= _PART or not x.ndim:
+        return x
+    rows = x.shape[0]
+    take = max(1, _PART * rows // x.numel())
+    start = turn * take % (rows - take + 1)
+    return x[start : start + take]
+
+
+def _size(x, turn):
+    """(norm of some rows, how many elements they have, how many x has)."""
+    rows = _rows(x, turn)
+    return norm_of([rows]), rows.numel(), x.numel()
+
+
+def _together(sizes, mean=False):
+    """The norm of tensors of which parts were looked at, or the root mean square of their elements; None of none."""
+    sizes = [(norm, part, whole) for norm, part, whole in sizes if part]
+    if not sizes:
+        return None
+    total = math.hypot(*(norm * math.sqrt(whole / part) for norm, part, whole in sizes))
+    return total / math.sqrt(sum(whole for _, _, whole in sizes)) if mean else total
+
+
+def _any(masks):
+    """Element by element; masks of one length (the others, of a layer with another number of units, are left out)."""
+    import numpy
+
+    return numpy.logical_or.reduce([mask for mask in masks if mask.shape == masks[-1].shape])

@@ -66,7 +66,7 @@ class GradientFlow(Callback):
                 self._layers[name or type(module).__name__] = WatchedLayer(name, module, own)
         if not any(layer.own for layer in self._layers.values()):
             raise ValueError(f"GradientFlow.attach: {type(model).__name__} has no parameter that learns")
-        self._step, self._turn, self._called, self._channels = step, 0, {}, -1
+        self._step, self._turn, self._called, self._order, self._channels = step, 0, {}, None, -1
         self._handles = [optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(self._after)]
         self._tap_where_due()
         return self
@@ -74,7 +74,7 @@ class GradientFlow(Callback):
     def detach(self):
         """Takes all hooks off. What a step that did not come to its end has shown is kept as a record."""
         if any(layer.outputs for layer in self._layers.values()):
-            self._record()
+            self._record_half()
         self._untap()
         for handle in self._handles:
             handle.remove()
@@ -85,7 +85,7 @@ class GradientFlow(Callback):
 
     def fit_end(self, trainer):
         if not math.isfinite(trainer.loss_value) and not self._taps:  # the step that failed was no observed one
-            self._record()
+            self._record_half()
         self.detach()
 
     # ---- what is seen ----
@@ -93,7 +93,8 @@ class GradientFlow(Callback):
     def called(self, layer):
         """Notes that layer is called; the axis of its output that numbers the units: 1 behind convolutions and their
         norms, else the last one."""
-        self._called.setdefault(layer.path)
+        if layer.path not in self._called:
+            self._called[layer.path], self._order = None, None
         if layer.own:
             self._channels = 1 if isinstance(layer.module, _CHANNELS_FIRST) else -1
         return self._channels
@@ -111,6 +112,10 @@ class GradientFlow(Callback):
     def _after(self, optimizer, args, kwargs):
         if self._taps:
             self._untap()
+            for layer in self._layers.values():
+                layer.look_after(self._turn)
+                if args or kwargs:  # a closure has made the gradients meanwhile
+                    layer.look_at_gradients()
             self._record()
         self._step += 1
         self._tap_where_due()
@@ -121,10 +126,16 @@ class GradientFlow(Callback):
         self._taps = []
 
     def _record(self):
-        layers = {name: layer.measured(self._turn) for name, layer in self._in_order()}
-        self.records.append(FlowRecord(self._step + 1, layers))
+        self._order = self._order or self._in_order()
+        self.records.append(FlowRecord(self._step + 1, {name: layer.measured() for name, layer in self._order}))
         if len(self.records) > _RECORDS:
             del self.records[1:-1:2]
+
+    def _record_half(self):
+        """A step that did not come to its end, or one that was not observed and failed."""
+        for layer in self._layers.values():
+            layer.look_before(self._turn)
+        self._record()
 
     def _in_order(self):
         """The layers in the order of their calls. One that is not called (its parent uses its weights) has its

@@ -17,8 +17,8 @@ class LayerFlow(NamedTuple):
     weight, gradient: the 2-norms of its own parameters before the step and of their gradients as the optimizer saw
     them. update: the norm of what the step changed. output: the root mean square of its output. signal: the norm of
     the loss's gradient by its output. dead: of a ReLU, the share of units that fired for no row of the last (at most
-    4) observed batches. Of tensors with over 32,768 elements update, output and signal are those of some rows, other
-    ones each time, scaled to all.
+    4) observed batches. Of tensors with over 32,768 elements all but gradient and dead are told by some rows, other
+    ones each time, and scaled to all.
     """
 
     weight: float | None = None
@@ -44,7 +44,8 @@ class WatchedLayer:
         self._forget()
 
     def _forget(self):
-        self.weight, self.copies = None, []
+        self.weight = self.gradient = self.update = None
+        self.copies = []
         self.outputs, self.signals, self.fired = [], [], []
 
     # ---- forward and backward ----
@@ -66,28 +67,31 @@ class WatchedLayer:
 
     @no_grad()
     def look_before(self, turn):
-        """Just before the step."""
-        values = [p.detach() for p in self.own]
-        self.weight = norm_of(values) if values else None
-        self.copies = [_rows(value, turn).clone() for value in values]
+        """Just before the step, which finds the gradients in the cache then."""
+        self.copies = [_rows(p.detach(), turn).clone() for p in self.own]
+        pairs = zip(self.copies, self.own, strict=True)
+        self.weight = _together([(norm_of([copy]), copy.numel(), p.numel()) for copy, p in pairs])
+        self.look_at_gradients()
+
+    def look_at_gradients(self):
+        """Those of its parameters."""
+        gradients = [getattr(p.grad, "entries", p.grad) for p in self.own if p.grad is not None]
+        self.gradient = norm_of(gradients) if gradients else None
 
     @no_grad()
-    def measured(self, turn):
-        """The LayerFlow, after the step, or where none came."""
-        gradients = [getattr(p.grad, "entries", p.grad) for p in self.own if p.grad is not None]
-        update = None
-        if self.copies:
-            changes = [copy.sub_(_rows(p.detach(), turn)) for p, copy in zip(self.own, self.copies, strict=True)]
-            pairs = zip(changes, self.own, strict=True)
-            update = _together([(norm_of([change]), change.numel(), p.numel()) for change, p in pairs])
-        elif self.own:
-            self.weight = norm_of([p.detach() for p in self.own])
+    def look_after(self, turn):
+        """Just after the step."""
+        pairs = [(copy.sub_(_rows(p.detach(), turn)), p) for p, copy in zip(self.own, self.copies, strict=True)]
+        self.update = _together([(norm_of([change]), change.numel(), p.numel()) for change, p in pairs])
+
+    def measured(self):
+        """The LayerFlow of what was looked at."""
         if self.fired:
             self.batches.append(_any(self.fired))
         found = LayerFlow(
             weight=self.weight,
-            gradient=norm_of(gradients) if gradients else None,
-            update=update,
+            gradient=self.gradient,
+            update=self.update,
             output=_together(self.outputs, mean=True),
             signal=_together(self.signals),
             dead=1.0 - float(_any(self.batches).mean()) if self.batches else None,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 _SMALLER, _LARGER = 1e-4, 1e3  # than at the first layer on the signal's way: then it vanishes or explodes
 _DEAD = 0.5  # share of a layer's units
-_HASTY, _IDLE, _REWRITTEN = 0.1, 1e-6, 1.0  # update / weight; 1e-3 is healthy (Karpathy, CS231n: Neural Networks Part 3)
+_HASTY, _IDLE, _REWRITTEN = 0.1, 1e-6, 1.0  # update / weight; 1e-3 is healthy (Karpathy, CS231n, "Neural Networks 3")
 
 _ADVICE = {
     "not finite": "Lower the learning rate or warm it up, clip the gradients' norm (GradientClipping(1.0)), and look "

@@ -2,11 +2,13 @@
 
 import math
 from collections import deque
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 from pyengine import Tensor, _core, is_grad_enabled, nn, no_grad
 
-_PART = 1 << 15  # elements of a tensor that are looked at where a part is as good as all
+_PART = 1 << 14  # elements of a tensor that are looked at where a part is as good as all
 _BATCHES = 4  # observed ones in which a dead unit was silent
 _LEAST, _MOST = 1e-15, 1e15  # between these norms float32 holds the squares
 
@@ -17,7 +19,7 @@ class LayerFlow(NamedTuple):
     weight, gradient: the 2-norms of its own parameters before the step and of their gradients as the optimizer saw
     them. update: the norm of what the step changed. output: the root mean square of its output. signal: the norm of
     the loss's gradient by its output. dead: of a ReLU, the share of units that fired for no row of the last (at most
-    4) observed batches. Of tensors with over 32,768 elements all but gradient and dead are told by some rows, other
+    4) observed batches. Of tensors with over 16,384 elements all but gradient and dead are told by some rows, other
     ones each time, and scaled to all.
     """
 
@@ -54,14 +56,15 @@ class WatchedLayer:
         """A forward hook of the module until the handle's remove()."""
         return self.module.register_forward_hook(_Tap(self, watcher, turn))
 
-    @no_grad()
-    def see_output(self, output, turn, channels):
-        """What forward gave; channels, which axis numbers the units."""
-        x = output.detach()
+    def see_output(self, x, turn, channels):
+        """What forward gave, detached; channels, which axis numbers the units."""
         self.outputs.append(_size(x, turn))
         if self.dies and x.numel() and x.ndim:
             others = [axis for axis in range(x.ndim) if axis != channels % x.ndim]
-            self.fired.append((x.amax(others) if others else x).numpy() > 0)
+            fired = (x.amax(others) if others else x).numpy() > 0
+            if self.batches and self.batches[0].shape != fired.shape:
+                self.batches.clear()  # a layer that now has another number of units
+            self.fired = [mask for mask in self.fired if mask.shape == fired.shape] + [fired]
 
     # ---- the step ----
 
@@ -87,14 +90,14 @@ class WatchedLayer:
     def measured(self):
         """The LayerFlow of what was looked at."""
         if self.fired:
-            self.batches.append(_any(self.fired))
+            self.batches.append(reduce(or_, self.fired))
         found = LayerFlow(
             weight=self.weight,
             gradient=self.gradient,
             update=self.update,
             output=_together(self.outputs, mean=True),
             signal=_together(self.signals),
-            dead=1.0 - float(_any(self.batches).mean()) if self.batches else None,
+            dead=_dead(self.batches) if self.batches else None,
         )
         self._forget()
         return found
@@ -113,8 +116,8 @@ class _Tap:
         layer, x = self.layer, output[0] if isinstance(output, (tuple, list)) and output else output
         if layer is None or not is_grad_enabled() or not isinstance(x, Tensor) or not x.is_floating_point():
             return
-        layer.see_output(x, self.turn, self.watcher.called(layer))
-        if x.requires_grad:
+        layer.see_output(x.detach(), self.turn, self.watcher.called(layer))
+        if layer.own and x.requires_grad:
             x.register_hook(self._signal)
 
     def _signal(self, gradient):
@@ -153,15 +156,19 @@ def _size(x, turn):
 
 def _together(sizes, mean=False):
     """The norm of tensors of which parts were looked at, or the root mean square of their elements; None of none."""
-    sizes = [(norm, part, whole) for norm, part, whole in sizes if part]
-    if not sizes:
+    squares = elements = 0
+    for norm, part, whole in sizes:
+        if part:
+            squares += norm * norm * whole / part
+            elements += whole
+    if not elements:
         return None
-    total = math.hypot(*(norm * math.sqrt(whole / part) for norm, part, whole in sizes))
-    return total / math.sqrt(sum(whole for _, _, whole in sizes)) if mean else total
+    return math.sqrt(squares / elements if mean else squares)
 
 
-def _any(masks):
-    """Element by element; masks of one length (the others, of a layer with another number of units, are left out)."""
+def _dead(masks):
+    """The share of units that are set in none of masks, which have one length."""
     import numpy
 
-    return numpy.logical_or.reduce([mask for mask in masks if mask.shape == masks[-1].shape])
+    fired = reduce(or_, masks)
+    return 1.0 - int(numpy.count_nonzero(fired)) / fired.size

@@ -1,6 +1,7 @@
 """What watching the gradient flow costs: steps of a small network with GradientFlow on it, beside bare ones."""
 
 import argparse
+import random
 import statistics
 import sys
 import time
@@ -29,10 +30,9 @@ def step_times(build, shape, rounds):
     x, y = pe.randn(*shape), pe.randint(0, 10, (shape[0],))
     net, loss_function = build(), pe.nn.CrossEntropyLoss()
     optimizer = pe.optim.AdamW(net.parameters(), lr=1e-4)
-    times = {"bare": [], "between": [], "observed": []}
-    for number in range(rounds + WARM):
-        kinds = list(times)[number % 3 :] + list(times)[: number % 3]
-        for kind in kinds:
+    order, times = random.Random(0), {"bare": [], "between": [], "observed": []}
+    for _ in range(rounds + WARM):
+        for kind in order.sample(list(times), 3):
             flow = GradientFlow(2).attach(net, optimizer, step=0 if kind == "observed" else 1)
             if kind == "bare":  # after the same pause: workers of the pool fall asleep in it
                 flow.detach()

@@ -20,7 +20,7 @@ def attention_maps(weights, tokens=None):
     Errors: ValueError for another form, or tokens of another number.
 
     >>> figure = attention_maps(pe.ones(2, 3, 3) / 3)
-    >>> [axes.get_title() for axes in figure.axes[:2]]
+    >>> [axes.get_title("left") for axes in figure.axes[:2]]
     ['head 1', 'head 2']
     """
     import numpy
@@ -50,7 +50,7 @@ def attention_maps(weights, tokens=None):
         _name_tokens(axes, tokens, first=number % columns == 0)
     figure.supxlabel("key", fontsize=9)
     figure.supylabel("query", fontsize=9)
-    figure.colorbar(image, ax=[axes for axes in grid.reshape(-1)[:heads]], label="attention weight", shrink=0.8)
+    figure.colorbar(image, ax=list(grid.reshape(-1)[:heads]), label="attention weight", shrink=0.8)
     return figure
 
 

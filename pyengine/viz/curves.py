@@ -1,11 +1,11 @@
 """Curves of a run: losses and metrics by epoch, norms of layers by step."""
 
 import math
+from operator import attrgetter
 
-from .style import SERIES, depth_colors, new_figure, plain, styled
+from .style import SERIES, depth_colors, name_layers, new_figure, plain, scale_by_powers, styled
 
 _FEW_POINTS = 10
-_FEW_LAYERS = 8
 _COLUMNS = 2
 
 
@@ -54,12 +54,12 @@ def _panels(count, height):
     return figure, grid[:count]
 
 
-_NORMS = {  # panel: (its name, unit, how a LayerFlow tells it)
-    "gradient": ("gradients", "2-norm", lambda flow: flow.gradient),
-    "ratio": ("updates", "norm of update / norm of weights", lambda flow: flow.ratio),
-    "weight": ("weights", "2-norm", lambda flow: flow.weight),
-    "output": ("outputs", "root mean square", lambda flow: flow.output),
-}  # fmt: skip
+_NORMS = (  # of a panel its name, unit, and how a LayerFlow tells it
+    ("gradients", "2-norm", attrgetter("gradient")),
+    ("updates", "norm of update / norm of weights", attrgetter("ratio")),
+    ("weights", "2-norm", attrgetter("weight")),
+    ("outputs", "root mean square", attrgetter("output")),
+)
 _HEALTHY = 1e-3
 
 
@@ -77,31 +77,23 @@ def norms_over_time(records):
     colors = depth_colors(len(layers))
     steps = [record.step for record in records]
     figure, grid = _panels(len(_NORMS), 3.0)
-    for axes, (title, unit, told) in zip(grid, _NORMS.values(), strict=True):
+    for axes, (title, unit, told) in zip(grid, _NORMS, strict=True):
+        drawn = []
         for color, name in zip(colors, layers, strict=True):
             values = [_positive(told(record.layers[name])) if name in record.layers else math.nan for record in records]
             if not all(map(math.isnan, values)):
                 axes.plot(steps, values, color=color, linewidth=1.2, marker="." if len(steps) < _FEW_POINTS else "")
-        axes.set(title=title, ylabel=unit, xlabel="step", yscale="log")
-    grid[1].axhline(_HEALTHY, color=SERIES[2], linestyle=(0, (4, 3)), linewidth=1.0)
-    grid[1].annotate("about 1e-3 is healthy", (0.99, _HEALTHY), xycoords=("axes fraction", "data"), ha="right",
-                     xytext=(0, 3), textcoords="offset points", fontsize=7)  # fmt: skip
-    _name_layers(figure, layers, colors)
+                drawn += values
+        axes.set(title=title, ylabel=unit, xlabel="step")
+        if title == "updates":
+            axes.axhline(_HEALTHY, color=SERIES[2], linestyle=(0, (4, 3)), linewidth=1.2, label="healthy: about 0.001")
+            axes.legend(loc="upper right")
+            drawn.append(_HEALTHY)
+        scale_by_powers(axes, drawn)
+    name_layers(figure, layers, colors)
     return figure
 
 
 def _positive(value):
     """What an axis of logarithms can show."""
     return value if value is not None and math.isfinite(value) and value > 0 else math.nan
-
-
-def _name_layers(figure, layers, colors):
-    """A legend below: of all layers, or of a few of them."""
-    from matplotlib.lines import Line2D
-
-    count = len(layers)
-    chosen = range(count) if count <= _FEW_LAYERS else sorted({round(i * (count - 1) / 5) for i in range(6)})
-    handles = [Line2D([], [], color=colors[i], label=f"{i + 1}  {plain(layers[i], 24)}") for i in chosen]
-    title = "layer" if count <= _FEW_LAYERS else f"layer (6 of {count})"
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), title=title,
-                  title_fontsize=8)  # fmt: skip

@@ -74,6 +74,7 @@ def loss_landscape(model, loss, points=21, span=1.0, generator=None):
     'along direction 1 (norms of the weights)'
     """
     import numpy
+    from matplotlib.colors import BoundaryNorm
 
     places, losses = loss_around(model, loss, points, span, generator)
     figure = new_figure(5.6, 4.4)
@@ -86,7 +87,9 @@ def loss_landscape(model, loss, points=21, span=1.0, generator=None):
     axes.plot(0, 0, marker="+", color=SERIES[1], markersize=10, markeredgewidth=2)
     if finite.size and float(finite.max()) > float(finite.min()):
         shown = numpy.where(numpy.isfinite(losses), losses, finite.max())
-        filled = axes.contourf(places, places, shown, _levels(finite), cmap="viridis", extend="max")
+        levels = _levels(finite)
+        norm = BoundaryNorm(levels, 256, extend="max")
+        filled = axes.contourf(places, places, shown, levels, cmap="viridis", norm=norm, extend="max")
         axes.contour(filled, colors="white", linewidths=0.5, alpha=0.6)
         figure.colorbar(filled, label="loss", format="%.3g")
     axes.grid(False)
@@ -94,9 +97,10 @@ def loss_landscape(model, loss, points=21, span=1.0, generator=None):
 
 
 def _levels(values):
-    """20 levels up to the 95th percentile, so that one steep corner does not flatten all the rest."""
+    """20 levels up to the 95th percentile, so that one steep corner does not flatten all the rest; equal factors apart
+    where the loss grows by more than 10, which shows the bottom of the bowl."""
     import numpy
 
     low, high = float(values.min()), float(numpy.quantile(values, 0.95))
     high = high if high > low else float(values.max())
-    return numpy.linspace(low, high, 21)
+    return numpy.geomspace(low, high, 21) if 0 < 10 * low < high else numpy.linspace(low, high, 21)

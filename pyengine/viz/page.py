@@ -8,6 +8,10 @@ from . import html
 from .curves import curves, norms_over_time
 from .weights import filters, histograms, spectra
 
+_TENSORS = (
+    "Range and norm are of what is finite; outliers lie over 6 standard deviations from the mean; marked rows have "
+    "remarks."
+)
 _HISTOGRAMS = "How the elements of each tensor are distributed. The vertical line is 0."
 _SPECTRA = "Singular values over the largest one: a line that falls early is a layer of low rank."
 _FILTERS = "Red: high values of the input speak for it. Blue: they speak against it."
@@ -67,8 +71,7 @@ def inspect_page(filename, path):
     facts = {"tensors": len(info), "numbers": f"{info.count:,}", "size": f"{os.path.getsize(filename):,} bytes",
              "NaN or infinite": f"{sum(each.bad for each in info):,}"}  # fmt: skip
     texts = {place for place, name in enumerate(head) if name in ("tensor", "dtype", "shape", "remarks")}
-    parts = [html.section("Tensors", "Range and norm are of what is finite; outliers lie over 6 standard deviations "
-                          "from the mean; marked rows have remarks.", html.table(head, rows, marked, texts))]  # fmt: skip
+    parts = [html.section("Tensors", _TENSORS, html.table(head, rows, marked, texts))]
     _weights(parts, state)
     replace_file(path, html.whole(os.path.basename(os.fspath(filename)), facts, parts).encode())
 

@@ -1,6 +1,7 @@
 """How all pictures look, and how they become files: PNG, or SVG that takes its ink from the page around it."""
 
 import io
+import math
 import re
 from functools import wraps
 
@@ -9,6 +10,7 @@ from pyengine.io.atomic import replace_file
 INK, FAINT = "#1c2430", "#1c2431"  # text and axes, grid: an SVG shows them in the colour of the page's text
 SERIES = ("#2f7ed8", "#e8743b", "#19a979", "#b0559f", "#c9a227", "#5f6caf", "#d1495b", "#4aa3a2")
 _DEPTH = ("#2f7ed8", "#8b6fc4", "#d1597b", "#e8943b")  # first layer to last, light and dark pages alike
+_FEW_LAYERS = 8  # which a legend names all
 LONGEST = 40  # characters of a name that is shown
 
 _STYLE = {
@@ -61,6 +63,34 @@ def depth_colors(count):
 
     shades = LinearSegmentedColormap.from_list("depth", _DEPTH)
     return [shades(i / max(1, count - 1)) for i in range(count)]
+
+
+def name_layers(figure, layers, colors):
+    """A legend below: of all layers, or of a few of them."""
+    from matplotlib.lines import Line2D
+
+    count = len(layers)
+    chosen = range(count) if count <= _FEW_LAYERS else sorted({round(i * (count - 1) / 5) for i in range(6)})
+    handles = [Line2D([], [], color=colors[i], label=f"{i + 1}  {plain(layers[i], 24)}") for i in chosen]
+    title = "layer" if count <= _FEW_LAYERS else f"layer (6 of {count})"
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), title=title,
+                  title_fontsize=8)  # fmt: skip
+
+
+def scale_by_powers(axes, values):
+    """A vertical axis of logarithms over values (those that are no positive numbers aside), with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    values = [value for value in values if math.isfinite(value) and value > 0] or [1.0]
+    decades = math.log10(max(values) / min(values))
+    axes.set_yscale("log")
+    if decades < 1:
+        middle = math.sqrt(max(values) * min(values))
+        axes.set_ylim(min(min(values) / 1.1, middle / 3.2), max(max(values) * 1.1, middle * 3.2))
+    subs = (1, 2, 5) if decades < 2 else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def shown(name, longest=LONGEST):

@@ -1,11 +1,9 @@
 """Pictures of weights: how they are distributed, their singular values, the filters of the first convolution."""
 
-import math
-
 from pyengine import Tensor
 from pyengine.nn import Conv2d, Module
 
-from .style import SERIES, depth_colors, new_figure, plain, styled
+from .style import SERIES, depth_colors, name_layers, new_figure, plain, scale_by_powers, styled
 
 _MOST = 24  # histograms on a sheet
 _COLUMNS = 4
@@ -52,7 +50,7 @@ def histograms(model):
     Errors: ValueError where there is nothing to draw.
 
     >>> figure = histograms(pe.nn.Linear(4, 3))
-    >>> [axes.get_title() for axes in figure.axes]
+    >>> [axes.get_title("left") for axes in figure.axes]
     ['weight', 'bias']
     """
     arrays = named_arrays(model, "histograms")
@@ -114,13 +112,10 @@ def spectra(model):
     axes = figure.subplots()
     colors = depth_colors(len(found))
     for color, values in zip(colors, found.values(), strict=True):
-        axes.plot(numpy.linspace(0, 100, len(values)), numpy.maximum(values, 1e-9), color=color, linewidth=1.2)
-    lowest = min(float(values.min()) for values in found.values())
-    axes.set(xlabel="place among the singular values (%)", ylabel="singular value / largest", yscale="log",
-             ylim=(max(lowest, 1e-6) / 2, 1.5))  # fmt: skip
-    from .curves import _name_layers
-
-    _name_layers(figure, list(found), colors)
+        axes.plot(numpy.linspace(0, 100, len(values)), numpy.maximum(values, 1e-6), color=color, linewidth=1.2)
+    axes.set(xlabel="place among the singular values (%)", ylabel="singular value / largest")
+    scale_by_powers(axes, [1.0, *(max(float(values.min()), 1e-6) for values in found.values())])
+    name_layers(figure, list(found), colors)
     return figure
 
 
@@ -132,11 +127,14 @@ def filters(model, title=None):
     Arguments: model, a Module with a Conv2d, or filters (n, height, width) or (n, channels, height, width); title.
     Errors: ValueError where there is no such convolution.
 
-    >>> filters(pe.nn.Conv2d(1, 8, 3)).axes[0].get_title()
+    >>> filters(pe.nn.Conv2d(1, 8, 3)).axes[0].get_title("left")
     'weight: 8 filters of 3 x 3'
     """
-    figure = new_figure(4.6, 4.6)
-    draw_filters(figure.subplots(), *_first_filters(model), title)
+    weights, name = _first_filters(model)
+    lines, columns = min(_ROWS, -(-len(weights) // _PER_ROW)), min(len(weights), _PER_ROW)
+    height, width = weights.shape[-2:]
+    figure = new_figure(4.6, 0.4 + 4.6 * min(2.0, lines * (height + 1) / (columns * (width + 1))))
+    draw_filters(figure.subplots(), weights, name, title)
     return figure
 
 

@@ -29,6 +29,7 @@ class LayerFlow(NamedTuple):
     output: float | None = None
     signal: float | None = None
     dead: float | None = None
+    kind: str = ""  # of the module
 
     @property
     def ratio(self):
@@ -98,6 +99,7 @@ class WatchedLayer:
             output=_together(self.outputs, mean=True),
             signal=_together(self.signals),
             dead=_dead(self.batches) if self.batches else None,
+            kind=type(self.module).__name__,
         )
         self._forget()
         return found

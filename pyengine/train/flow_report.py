@@ -38,16 +38,22 @@ _FOLLOWS = {  # a kind -> what it follows from
 
 class Finding(NamedTuple):
     """One thing that is wrong: what it is called, the first layer where it is, the step in which it was seen, what was
-    measured, and what to try, in sentences."""
+    measured, what to try, in sentences, and of which class the layer is."""
 
     kind: str
     layer: str
     step: int
     measured: str
     advice: str
+    module: str
+
+    @property
+    def title(self):
+        """What and where, in a line."""
+        return f"{self.kind[0].upper()}{self.kind[1:]}, first at {self.layer} ({self.module}), step {self.step}"
 
     def __str__(self):
-        return f"{self.kind}, first at {self.layer} (step {self.step}): {self.measured}\n  Try: {self.advice}"
+        return f"{self.title}: {self.measured}\n  {self.advice}"
 
 
 class FlowReport(list):
@@ -72,8 +78,8 @@ def findings(records):
     found = [
         spoiled,
         dead,
-        *_off_course(outputs, "outputs", "the first layer's", step),
-        *_off_course(signals[::-1], "gradients", "the last layer's", step),
+        *_off_course(outputs, "outputs", "the first layer", step),
+        *_off_course(signals[::-1], "gradients", "the last layer, where they start", step),
         _without_gradient(records),
         _too_large(ratios, finite),
         _too_small(ratios, finite),
@@ -82,7 +88,8 @@ def findings(records):
     if dead and dead[-1] == 1:
         causes.add("wholly dead")
     urgent = [each for each in found if each and not causes & _FOLLOWS.get(each[0], set())]
-    return [Finding(*each[:4], _ADVICE[each[0]]) for each in urgent]
+    kinds = {name: flow.kind for name, flow in records[-1].layers.items()}
+    return [Finding(*each[:4], _ADVICE[each[0]], kinds.get(each[1], "")) for each in urgent]
 
 
 def _medians(records, layers, field):
@@ -150,7 +157,7 @@ def _off_course(sizes, what, whose, step):
             place -= 1
         if place < len(shares) - (what == "outputs"):  # a last layer may give small numbers: it starts at 0 in some
             there = f", and {shares[-1]:.2g} times at {sizes[-1][0]}" if place + 1 < len(shares) else ""
-            told = f"{what} here are {shares[place]:.2g} times {whose}{there}{_others(sizes[place:])}"
+            told = f"{what} here are {shares[place]:.2g} times those of {whose}{there}, {len(sizes) - place} of {len(sizes)} layers in all"
             yield kind, sizes[place][0], step, told
 
 

@@ -56,7 +56,7 @@ def _panels(count, height):
 
 _NORMS = (  # of a panel its name, unit, and how a LayerFlow tells it
     ("gradients", "2-norm", attrgetter("gradient")),
-    ("updates", "norm of update / norm of weights", attrgetter("ratio")),
+    ("updates", "update / weights (norms)", attrgetter("ratio")),
     ("weights", "2-norm", attrgetter("weight")),
     ("outputs", "root mean square", attrgetter("output")),
 )

@@ -95,13 +95,13 @@ def _flow(flow):
     report = flow.report()
     if not flow.records:
         return html.section("Gradient flow", "No step was observed.")
-    body = "".join(html.note(f"{found.kind} at {found.layer}, step {found.step}:", f"{found.measured}.", found.advice)
-                   for found in report)  # fmt: skip
+    body = "".join(html.note(f"{found.title}:", f"{found.measured}.", found.advice) for found in report)
     body = body or html.note("Nothing found:", "signals and gradients reach every layer.", "", good=True)
     last = flow.records[-1]
-    rows = [(name, *map(_number, (f.weight, f.gradient, f.ratio, f.output, f.signal)),
+    rows = [(f"{name} ({f.kind})", *map(_number, (f.weight, f.gradient, f.ratio, f.output, f.signal)),
              "" if f.dead is None else f"{f.dead:.0%}") for name, f in last.layers.items()]  # fmt: skip
-    bad = {place for place, row in enumerate(rows) if any(row[0] == found.layer for found in report)}
+    named = {found.layer for found in report}
+    bad = {place for place, name in enumerate(last.layers) if name in named}
     head = ("layer", "weights", "gradient", "update / weights", "output (rms)", "signal", "dead units")
     told = f"{len(flow.records)} observed steps, {flow.records[0].step} to {last.step}; the table shows the last one."
     return html.section("Gradient flow", told, body + html.table(head, rows, bad))

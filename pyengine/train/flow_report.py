@@ -157,8 +157,8 @@ def _off_course(sizes, what, whose, step):
             place -= 1
         if place < len(shares) - (what == "outputs"):  # a last layer may give small numbers: it starts at 0 in some
             there = f", and {shares[-1]:.2g} times at {sizes[-1][0]}" if place + 1 < len(shares) else ""
-            told = f"{what} here are {shares[place]:.2g} times those of {whose}{there}, {len(sizes) - place} of {len(sizes)} layers in all"
-            yield kind, sizes[place][0], step, told
+            told = f"{what} here are {shares[place]:.2g} times those of {whose}{there}"
+            yield kind, sizes[place][0], step, f"{told}; so it is at {len(sizes) - place} of {len(sizes)} layers"
 
 
 def _without_gradient(records):

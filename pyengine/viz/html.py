@@ -5,7 +5,7 @@ from html import escape
 from .style import shown, svg
 
 _POINT = 4 / 3  # CSS pixels
-_READABLE = 560  # a wider picture scrolls on a narrow screen and does not shrink below this
+_READABLE = 720  # a wider picture scrolls on a narrow screen and does not shrink below this
 
 _CSS = """
 :root { color-scheme: light dark; --page: #f5f6f8; --card: #ffffff; --ink: #1c2430; --quiet: #5b6675;
@@ -60,8 +60,8 @@ def picture(figure, key, label):
 
 def note(title, measured, advice, good=False):
     """A finding."""
-    kind = "note good" if good else "note"
-    return f'<div class="{kind}"><b>{text(title)}</b> {text(measured, 1000)}<p>{text(advice, 1000)}</p></div>'
+    kind, more = "note good" if good else "note", f"<p>{text(advice, 1000)}</p>" if advice else ""
+    return f'<div class="{kind}"><b>{text(title)}</b> {text(measured, 1000)}{more}</div>'
 
 
 def table(head, rows, bad=(), texts=()):
@@ -85,8 +85,8 @@ def whole(title, facts, sections):
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'; '
-        "img-src data:\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+        'img-src data:">\n'
         f"<title>{text(title)}</title>\n<style>{_CSS}</style></head>\n<body><main>\n"
         f"<header><h1>{text(title)}</h1>{f'<dl>{told}</dl>' if told else ''}</header>\n"
         f"{''.join(sections)}</main></body></html>\n"

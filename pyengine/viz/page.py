@@ -1,6 +1,7 @@
 """Pages of a run and of a file of weights: everything in one file of HTML."""
 
 import os
+import re
 
 from pyengine.io.atomic import replace_file
 
@@ -72,8 +73,13 @@ def inspect_page(filename, path):
              "NaN or infinite": f"{sum(each.bad for each in info):,}"}  # fmt: skip
     texts = {place for place, name in enumerate(head) if name in ("tensor", "dtype", "shape", "remarks")}
     parts = [html.section("Tensors", _TENSORS, html.table(head, rows, marked, texts))]
-    _weights(parts, state)
+    _weights(parts, {name: state[name] for name in sorted(state, key=_natural)})
     replace_file(path, html.whole(os.path.basename(os.fspath(filename)), facts, parts).encode())
+
+
+def _natural(name):
+    """layer2 comes before layer10."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _weights(parts, model):

@@ -98,7 +98,7 @@ def shown(name, longest=LONGEST):
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(name)).encode(errors="backslashreplace")
     text = text.decode()
     half = longest // 2
-    return text if len(text) <= longest else f"{text[:half - 1]}\N{HORIZONTAL ELLIPSIS}{text[-half:]}"
+    return text if len(text) <= longest else f"{text[: half - 1]}\N{HORIZONTAL ELLIPSIS}{text[-half:]}"
 
 
 def plain(name, longest=LONGEST):

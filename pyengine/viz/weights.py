@@ -86,7 +86,8 @@ def _histogram(axes, array):
         low, high = low - max(abs(low), 1) / 2, low + max(abs(low), 1) / 2
     counts, edges = numpy.histogram(values, min(_BINS, max(8, values.size // 4)), (low, high))
     axes.stairs(100 * counts / values.size, edges, fill=True, color=SERIES[0], alpha=0.85)
-    axes.axvline(0, color=SERIES[1], linewidth=0.8, alpha=0.8)
+    if 2 * low < high and 2 * high > low:  # not where all lie far on one side
+        axes.axvline(0, color=SERIES[1], linewidth=0.8, alpha=0.8)
 
 
 @styled
@@ -124,7 +125,8 @@ def filters(model, title=None):
     """The filters of the first convolution, at most 64: in colours where it sees three channels, else its first
     channel in red (high values speak for it) and blue (against): a Figure.
 
-    Arguments: model, a Module with a Conv2d, or filters (n, height, width) or (n, channels, height, width); title.
+    Arguments: model, a Module with a Conv2d, a mapping with such a weight, or filters (n, height, width) or
+    (n, channels, height, width); title.
     Errors: ValueError where there is no such convolution.
 
     >>> filters(pe.nn.Conv2d(1, 8, 3)).axes[0].get_title("left")
@@ -146,6 +148,11 @@ def _first_filters(model):
             if isinstance(module, Conv2d):
                 return module.weight.detach().float().numpy(), f"{name}.weight".lstrip(".")
         raise ValueError(f"filters: {type(model).__name__} has no Conv2d")
+    if hasattr(model, "items"):
+        for name, array in named_arrays(model, "filters").items():
+            if array.ndim == 4 and min(array.shape[2:]) > 1:
+                return array, name
+        raise ValueError("filters: there is no tensor (out, in, height, width)")
     array = numpy.asarray(model.detach().float().numpy() if isinstance(model, Tensor) else model)
     if array.ndim not in (3, 4) or not array.size:
         raise ValueError(f"filters: (n, height, width) or (n, channels, height, width) is needed, got {array.shape}")

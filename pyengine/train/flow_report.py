@@ -78,11 +78,11 @@ def findings(records):
     found = [
         spoiled,
         dead,
-        *_off_course(outputs, "outputs", "the first layer", step),
+        *_off_course(outputs[:-1], "outputs", "the first layer", step),
         *_off_course(signals[::-1], "gradients", "the last layer, where they start", step),
         _without_gradient(records),
         _too_large(ratios, finite),
-        _too_small(ratios, finite),
+        _too_small(finite),
     ]
     causes = {each[0] for each in found if each}
     if dead and dead[-1] == 1:
@@ -141,7 +141,8 @@ def _dead(record):
 
 def _off_course(sizes, what, whose, step):
     """Findings about sizes, (layer, size) on the signal's way, that have left the first one's neighbourhood and do not
-    come back: where the signal recovers (beside a residual branch that starts at 0) nothing is lost."""
+    come back: where the signal recovers (beside a residual branch that starts at 0) nothing is lost. The last layer's
+    output is not asked: its bias may hide what came before, and in some networks it starts at 0."""
     if len(sizes) < 2:
         return
     first = sizes[0][1]
@@ -155,7 +156,7 @@ def _off_course(sizes, what, whose, step):
         place = len(shares)
         while place and out(shares[place - 1]):
             place -= 1
-        if place < len(shares) - (what == "outputs"):  # a last layer may give small numbers: it starts at 0 in some
+        if place < len(shares):
             there = f", and {shares[-1]:.2g} times at {sizes[-1][0]}" if place + 1 < len(shares) else ""
             told = f"{what} here are {shares[place]:.2g} times those of {whose}{there}"
             yield kind, sizes[place][0], step, f"{told}; so it is at {len(sizes) - place} of {len(sizes)} layers"
@@ -180,10 +181,13 @@ def _too_large(ratios, records):
     return ("large updates", bad[0][0], record.step, told.format(bad[0][1]) + _others(bad)) if bad else None
 
 
-def _too_small(ratios, records):
+def _too_small(records):
     """Updates that were so small in every step that nothing is learned."""
-    most = {name: max(flow.ratio or 0.0 for record in records if (flow := record.layers.get(name)))
-            for name, _ in ratios}  # fmt: skip
+    most = {}
+    for record in records:
+        for name, flow in record.layers.items():
+            if flow.ratio is not None and flow.gradient is not None:
+                most[name] = max(most.get(name, 0.0), flow.ratio)
     bad = [(name, ratio) for name, ratio in most.items() if ratio < _IDLE]
     told = "no step changed the weights by more than {:.2g} times their norm, about 1e-3 is healthy"
     return ("small updates", bad[0][0], records[-1].step, told.format(bad[0][1]) + _others(bad)) if bad else None

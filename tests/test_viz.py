@@ -1,4 +1,4 @@
-"""Pictures of runs and weights, and the pages: what they show, that they need nothing else, that names cannot break out.
+"""Pictures of runs and weights, and pages: what they show, that they need nothing else, that no name breaks out.
 
 Where Chromium is installed (Debian: apt-get install chromium) the pages are opened in it."""
 
@@ -25,14 +25,16 @@ pytest.importorskip("matplotlib", reason='pip install "pyengine[plot]"')
 viz = pe.viz
 
 HOSTILE = '<script>alert("x")</script>'
-NAMES = [HOSTILE, "'><img src=x onerror=alert(1)>", "a&b;<!--", "$\\frac{", "_hidden", "tab\there\x00", "\u202eright to left", "x" * 300]
+NAMES = [HOSTILE, "'><img src=x onerror=alert(1)>", "a&b;<!--", "$\\frac{", "_hidden", "tab\there\x00",
+         "\u202eright to left", "x" * 300]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run():
     """A small run with everything a page shows, some names hostile."""
     pe.manual_seed(0)
-    net = nn.Sequential({HOSTILE: nn.Conv2d(1, 8, 3), "relu": nn.ReLU(), "flat": nn.Flatten(), "$head$": nn.Linear(288, 4)})
+    net = nn.Sequential({HOSTILE: nn.Conv2d(1, 8, 3), "relu": nn.ReLU(), "flat": nn.Flatten(),
+                         "$head$": nn.Linear(288, 4)})  # fmt: skip
     flow = GradientFlow(3)
     trainer = Trainer(net, nn.CrossEntropyLoss(), optim.Adam(net.parameters()), metrics=[metrics.Accuracy()],
                       callbacks=[flow], progress=False)  # fmt: skip
@@ -44,8 +46,6 @@ def run():
 class Parsed(HTMLParser):
     """Tags with their attributes, the text, and whether every tag is closed."""
 
-    VOID = {"meta", "br", "img", "input", "link"}
-
     def __init__(self, source):
         super().__init__()
         self.tags, self.text, self.open = [], [], []
@@ -55,7 +55,7 @@ class Parsed(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
+        if tag not in ("meta", "br", "img", "input", "link"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -149,7 +149,7 @@ def test_filters():
     sheet = figure.axes[0].images[0].get_array()
     assert sheet.shape == (31, 31) and np.allclose(sheet[4:7, :3], net[2].weight.detach().numpy()[8, 0])
     colored = viz.filters(pe.randn(5, 3, 4, 4)).axes[0].images[0].get_array()
-    assert colored.shape == (4, 24, 4) and 0 <= colored.min() and colored.max() <= 1
+    assert colored.shape == (4, 24, 4) and colored.min() >= 0 and colored.max() <= 1
     assert viz.filters({"b": np.ones(3), "w": np.ones((2, 1, 3, 3))}).axes[0].get_title("left").startswith("w: 2")
     for wrong, told in ((nn.Linear(2, 2), "Linear has no Conv2d"), ({"b": np.ones(3)}, "no tensor"),
                         (np.ones(3), r"is needed, got \(3,\)")):  # fmt: skip
@@ -158,7 +158,7 @@ def test_filters():
 
 
 def test_attention_maps():
-    layer = nn.MultiheadAttention(16, 6, batch_first=True) if False else nn.MultiheadAttention(18, 6, batch_first=True)
+    layer = nn.MultiheadAttention(18, 6, batch_first=True)
     x = pe.randn(2, 5, 18)
     weights = layer(x, x, x, average_attn_weights=False)[1]
     figure = viz.attention_maps(weights, ["a", "$", "_", "<b>", "\x00"])
@@ -182,7 +182,6 @@ def test_files_and_the_callers_style(tmp_path):
     content = (tmp_path / "a.png").read_bytes()
     width, height = struct.unpack(">II", content[16:24])
     assert content[:4] == b"\x89PNG" and width > 300 and height > 100
-    assert "matplotlib.pyplot" not in sys.modules or True
 
 
 def test_without_matplotlib(monkeypatch, tmp_path):
@@ -305,7 +304,7 @@ def test_inspect_writes_a_page(tmp_path, capsys):
     assert capsys.readouterr().out == f"wrote {out}\n"
     told = "".join(checked(out).text)
     assert path.name in told and HOSTILE in told and NAMES[1] in told and "1 NaN or infinite" in told
-    assert "tab\\x09here\\x00" in told and "\\x202e" in told and "x" * 300 not in told
+    assert "tab\\there\\x00" in told and "\\u202e" in told and "x" * 300 not in told
     assert main(["inspect", str(tmp_path / "missing"), "--html", str(out)]) == 1
     assert main(["inspect", str(path), "--html", str(tmp_path / "no folder" / "x.html")]) == 1
 
@@ -313,11 +312,8 @@ def test_inspect_writes_a_page(tmp_path, capsys):
 def test_inspect_of_surrogates_and_nothing(tmp_path):
     header = json.dumps({"\ud800": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
-    try:
-        viz.inspect_page(tmp_path / "a.safetensors", tmp_path / "a.html")
-        assert "\\ud800" in (tmp_path / "a.html").read_text()
-    except ValueError as error:
-        assert "a.safetensors" in str(error)
+    viz.inspect_page(tmp_path / "a.safetensors", tmp_path / "a.html")
+    assert "\\ud800" in "".join(checked(tmp_path / "a.html").text)
     save_file({}, tmp_path / "b.safetensors")
     viz.inspect_page(tmp_path / "b.safetensors", tmp_path / "b.html")
     checked(tmp_path / "b.html")
@@ -366,10 +362,10 @@ def test_pages_in_chromium(run, tmp_path):
     write_page(run, tmp_path / "run.html")
     wide, narrow = (opened(tmp_path / "run.html", width, tmp_path) for width in (1100, 500))
     assert len(wide["sizes"]) == len(narrow["sizes"]) == 6
-    assert all(width > 250 and height > 100 for width, height in wide["sizes"] + narrow["sizes"])
+    assert all(width > 250 and height > 60 for width, height in wide["sizes"] + narrow["sizes"])
     assert narrow["wide"] <= 500 and wide["wide"] <= 1100  # pictures scroll in their cards, the page does not
     assert wide["alerts"] == narrow["alerts"] == 0 and HOSTILE in wide["text"] and "Nothing found:" in wide["text"]
     viz.inspect_page(hostile_file(tmp_path), tmp_path / "weights.html")
     page = opened(tmp_path / "weights.html", 1100, tmp_path)
     assert page["alerts"] == 0 and HOSTILE in page["text"] and len(page["sizes"]) == 3
-    assert all(width > 250 and height > 100 for width, height in page["sizes"])
+    assert all(width > 250 and height > 60 for width, height in page["sizes"])

@@ -95,8 +95,7 @@ def scale_by_powers(axes, values):
 
 def shown(name, longest=LONGEST):
     """A name as text of a picture or a page: no formulas, no unprintable characters, not too long."""
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(name)).encode(errors="backslashreplace")
-    text = text.decode()
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
     half = longest // 2
     return text if len(text) <= longest else f"{text[: half - 1]}\N{HORIZONTAL ELLIPSIS}{text[-half:]}"
 

@@ -33,7 +33,7 @@ def step_times(build, shape, rounds):
     order, times = random.Random(0), {"bare": [], "between": [], "observed": []}
     for _ in range(rounds + WARM):
         for kind in order.sample(list(times), 3):
-            flow = GradientFlow(2).attach(net, optimizer, step=0 if kind == "observed" else 1)
+            flow = GradientFlow(1 if kind == "observed" else 3).attach(net, optimizer, step=1)
             if kind == "bare":  # after the same pause: workers of the pool fall asleep in it
                 flow.detach()
             begin = time.perf_counter()

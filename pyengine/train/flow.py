@@ -7,7 +7,7 @@ from pyengine import nn
 from pyengine.nn.batch_norm import _BatchNorm
 from pyengine.nn.conv import _Conv
 
-from .flow_layer import LayerFlow, WatchedLayer
+from .flow_layer import LayerFlow, WatchedLayer, look_after, look_at_gradients, look_before
 from .flow_report import FlowReport, findings
 from .trainer import Callback
 
@@ -66,6 +66,7 @@ class GradientFlow(Callback):
                 self._layers[name or type(module).__name__] = WatchedLayer(name, module, own)
         if not any(layer.own for layer in self._layers.values()):
             raise ValueError(f"GradientFlow.attach: {type(model).__name__} has no parameter that learns")
+        self._watched = [layer for layer in self._layers.values() if layer.own]
         self._step, self._turn, self._called, self._order, self._channels = step, 0, {}, None, -1
         self._handles = [optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(self._after)]
         self._tap_where_due()
@@ -106,16 +107,14 @@ class GradientFlow(Callback):
 
     def _before(self, optimizer, args, kwargs):
         if self._taps:
-            for layer in self._layers.values():
-                layer.look_before(self._turn)
+            look_before(self._watched, self._turn)
 
     def _after(self, optimizer, args, kwargs):
         if self._taps:
             self._untap()
-            for layer in self._layers.values():
-                layer.look_after(self._turn)
-                if args or kwargs:  # a closure has made the gradients meanwhile
-                    layer.look_at_gradients()
+            look_after(self._watched, self._turn)
+            if args or kwargs:  # a closure has made the gradients meanwhile
+                look_at_gradients(self._watched)
             self._record()
         self._step += 1
         self._tap_where_due()
@@ -133,8 +132,7 @@ class GradientFlow(Callback):
 
     def _record_half(self):
         """A step that did not come to its end, or one that was not observed and failed."""
-        for layer in self._layers.values():
-            layer.look_before(self._turn)
+        look_before(self._watched, self._turn)
         self._record()
 
     def _in_order(self):

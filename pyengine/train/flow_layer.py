@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from functools import reduce
+from itertools import islice
 from operator import or_
 from typing import NamedTuple
 
@@ -16,11 +17,12 @@ _LEAST, _MOST = 1e-15, 1e15  # between these norms float32 holds the squares
 class LayerFlow(NamedTuple):
     """One layer in one observed step; None is what was not there to be measured.
 
-    weight, gradient: the 2-norms of its own parameters before the step and of their gradients as the optimizer saw
-    them. update: the norm of what the step changed. output: the root mean square of its output. signal: the norm of
-    the loss's gradient by its output. dead: of a ReLU, the share of units that fired for no row of the last (at most
-    4) observed batches. Of tensors with over 16,384 elements all but gradient and dead are told by some rows, other
-    ones each time, and scaled to all.
+    weight: the 2-norm of its own weights before the step (of matrices and convolutions alone where it has any).
+    gradient: that of the gradients of all its own parameters, as the optimizer saw them. update: the norm of what the
+    step changed in the weights. output: the root mean square of its output. signal: the norm of the loss's gradient by
+    its output. dead: of a ReLU, the share of units that fired for no row of the last (at most 4) observed batches. Of
+    tensors with over 16,384 elements all but gradient and dead are told by some rows, other ones each time, and
+    scaled to all.
     """
 
     weight: float | None = None
@@ -42,6 +44,7 @@ class WatchedLayer:
 
     def __init__(self, path, module, own):
         self.path, self.module, self.own = path, module, own
+        self.main = [p for p in own if p.ndim > 1] or own  # a bias beside a matrix says nothing about its steps
         self.dies = isinstance(module, (nn.ReLU, nn.ReLU6))
         self.batches = deque(maxlen=_BATCHES)
         self._forget()
@@ -69,24 +72,10 @@ class WatchedLayer:
 
     # ---- the step ----
 
-    @no_grad()
-    def look_before(self, turn):
-        """Just before the step, which finds the gradients in the cache then."""
-        self.copies = [_rows(p.detach(), turn).clone() for p in self.own]
-        pairs = zip(self.copies, self.own, strict=True)
-        self.weight = _together([(norm_of([copy]), copy.numel(), p.numel()) for copy, p in pairs])
-        self.look_at_gradients()
-
-    def look_at_gradients(self):
-        """Those of its parameters."""
-        gradients = [getattr(p.grad, "entries", p.grad) for p in self.own if p.grad is not None]
-        self.gradient = norm_of(gradients) if gradients else None
-
-    @no_grad()
-    def look_after(self, turn):
-        """Just after the step."""
-        pairs = [(copy.sub_(_rows(p.detach(), turn)), p) for p, copy in zip(self.own, self.copies, strict=True)]
-        self.update = _together([(norm_of([change]), change.numel(), p.numel()) for change, p in pairs])
+    def of_all(self, norms):
+        """The norm of the weights, or of what changed in them, from those of the copied rows."""
+        triples = zip(norms, self.copies, self.main, strict=True)
+        return _together([(norm, copy.numel(), p.numel()) for norm, copy, p in triples])
 
     def measured(self):
         """The LayerFlow of what was looked at."""
@@ -126,18 +115,56 @@ class _Tap:
         self.layer.signals.append(_size(gradient.detach(), self.turn))
 
 
+# ---- just before and after the step, all layers in a few calls ----
+
+
+@no_grad()
+def look_before(layers, turn):
+    """At the weights and, while the step still has to read them, at the gradients."""
+    for layer in layers:
+        layer.copies = [_rows(p.detach(), turn).clone() for p in layer.main]
+    for layer, norms in _norms_of_lists(layers, [layer.copies for layer in layers]):
+        layer.weight = layer.of_all(norms)
+    look_at_gradients(layers)
+
+
+def look_at_gradients(layers):
+    """Those of their parameters."""
+    gradients = [[getattr(p.grad, "entries", p.grad) for p in layer.own if p.grad is not None] for layer in layers]
+    for layer, norms in _norms_of_lists(layers, gradients):
+        layer.gradient = math.hypot(*norms) if norms else None
+
+
+@no_grad()
+def look_after(layers, turn):
+    """At what has changed."""
+    changes = [[copy.sub_(_rows(p.detach(), turn)) for p, copy in zip(layer.main, layer.copies, strict=True)]
+               for layer in layers]  # fmt: skip
+    for layer, norms in _norms_of_lists(layers, changes):
+        layer.update = layer.of_all(norms)
+
+
+def _norms_of_lists(layers, lists):
+    """(layer, norms of the tensors of its list) pairs."""
+    norms = iter(norms_of([x for tensors in lists for x in tensors]))
+    return [(layer, list(islice(norms, len(tensors)))) for layer, tensors in zip(layers, lists, strict=True)]
+
+
 # ---- norms ----
 
 
-def norm_of(tensors):
-    """The 2-norm of all elements of all tensors as one vector: a float, also where squares leave float32's range."""
-    if _core.walks_as_floats(tensors):
-        total = _core.norm2(tensors)
-        if _LEAST < total < _MOST:
-            return total
+def norms_of(tensors):
+    """The 2-norm of each of tensors, a float, also where squares leave float32's range."""
+    if not _core.walks_as_floats(tensors):
+        return [norms_of([x])[0] if _core.walks_as_floats([x]) else _exact(x) for x in tensors]
+    norms = _core.norms(tensors)
+    return [norm if _LEAST < norm < _MOST else _exact(x) for norm, x in zip(norms, tensors, strict=True)]
+
+
+def _exact(x):
     import numpy
 
-    return math.hypot(*(float(numpy.linalg.norm(x.double().numpy().reshape(-1))) for x in tensors))
+    return float(numpy.linalg.norm(x.detach().double().numpy().reshape(-1)))
 
 
 def _rows(x, turn):
@@ -153,7 +180,7 @@ def _rows(x, turn):
 def _size(x, turn):
     """(norm of some rows, how many elements they have, how many x has)."""
     rows = _rows(x, turn)
-    return norm_of([rows]), rows.numel(), x.numel()
+    return norms_of([rows])[0], rows.numel(), x.numel()
 
 
 def _together(sizes, mean=False):

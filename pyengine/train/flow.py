@@ -47,7 +47,7 @@ class GradientFlow(Callback):
 
     last = True  # what other callbacks copy of the model at the start is without hooks
 
-    def __init__(self, every=10):
+    def __init__(self, every=20):
         if not isinstance(every, int) or every < 1:
             raise ValueError(f"GradientFlow: every must be a positive integer, got {every!r}")
         self.every, self.records = every, []

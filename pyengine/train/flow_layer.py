@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pyengine import Tensor, _core, is_grad_enabled, nn, no_grad
 
-_PART = 1 << 14  # elements of a tensor that are looked at where a part is as good as all
+_PART = 1 << 13  # elements of a tensor that are looked at where a part is as good as all
 _BATCHES = 4  # observed ones in which a dead unit was silent
 _LEAST, _MOST = 1e-15, 1e15  # between these norms float32 holds the squares
 
@@ -21,7 +21,7 @@ class LayerFlow(NamedTuple):
     gradient: that of the gradients of all its own parameters, as the optimizer saw them. update: the norm of what the
     step changed in the weights. output: the root mean square of its output. signal: the norm of the loss's gradient by
     its output. dead: of a ReLU, the share of units that fired for no row of the last (at most 4) observed batches. Of
-    tensors with over 16,384 elements all but gradient and dead are told by some rows, other ones each time, and
+    tensors with over 8,192 elements all but gradient and dead are told by some rows, other ones each time, and
     scaled to all.
     """
 

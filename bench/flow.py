@@ -1,11 +1,9 @@
 """What watching the gradient flow costs: steps of a small network with GradientFlow on it, beside bare ones."""
 
 import argparse
-import random
 import sys
 import time
-
-WARM = 10  # steps that do not count
+import timeit
 
 
 def networks():
@@ -20,19 +18,19 @@ def networks():
     }  # fmt: skip
 
 
-def step_times(build, shape, rounds):
-    """{kind: seconds of a step}, the best of steps in turn: "bare", "between" two observed ones, and "observed"."""
+def step_times(build, shape, seconds):
+    """(bare, observed): seconds of a step, each the best of those taken in turn for so many seconds."""
     import pyengine as pe
     from pyengine.train import GradientFlow
 
     x, y = pe.randn(*shape), pe.randint(0, 10, (shape[0],))
     net, loss_function = build(), pe.nn.CrossEntropyLoss()
     optimizer = pe.optim.AdamW(net.parameters(), lr=1e-4)
-    order, times = random.Random(0), {"bare": [], "between": [], "observed": []}
-    for _ in range(rounds + WARM):
-        for kind in order.sample(list(times), 3):
-            flow = GradientFlow(1 if kind == "observed" else 3).attach(net, optimizer, step=1)
-            if kind == "bare":  # after the same pause: workers of the pool fall asleep in it
+    best, end = {False: float("inf"), True: float("inf")}, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for watched in best:
+            flow = GradientFlow(1).attach(net, optimizer)
+            if not watched:  # after the same pause: workers of the pool fall asleep in it
                 flow.detach()
             begin = time.perf_counter()
             optimizer.zero_grad()
@@ -40,23 +38,40 @@ def step_times(build, shape, rounds):
             loss.backward()
             optimizer.step()
             loss.item()
-            times[kind].append(time.perf_counter() - begin)
+            best[watched] = min(best[watched], time.perf_counter() - begin)
             flow.detach()
-            assert len(flow.records) == (kind == "observed")
-    return {kind: min(values[WARM:]) for kind, values in times.items()}
+            assert len(flow.records) == watched
+    return best[False], best[True]
+
+
+def between():
+    """Seconds that a step which is not observed takes longer: of the smallest model, where they can be seen."""
+    import pyengine as pe
+    from pyengine.train import GradientFlow
+
+    net = pe.nn.Linear(1, 1)
+    optimizer = pe.optim.SGD(net.parameters(), lr=0.0)
+    net(pe.ones(1, 1)).sum().backward()
+    times = []
+    for watched in (False, True):
+        flow = GradientFlow(10**9).attach(net, optimizer, step=1) if watched else None
+        times.append(min(timeit.repeat(optimizer.step, number=1000, repeat=50)) / 1000)
+        if flow:
+            flow.detach()
+    return times[1] - times[0]
 
 
 def main(arguments):
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m bench flow", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=20, help="for each network (%(default)s)")
     options = parser.parse_args(arguments)
+    more = between()
+    print(f"a step between two that are observed: {more * 1e6:+.2f} us")
     for name, (build, shape) in networks().items():
-        took = step_times(build, shape, options.rounds)
-        print(f"{name:26}", *(f"{kind} {seconds * 1e3:.3f} ms " for kind, seconds in took.items()))
-        for every in (10, 20, 100):
-            more = (took["observed"] + (every - 1) * took["between"]) / every / took["bare"] - 1
-            print(f"{name:26} every {every:3}: {more:+.2%}")
+        bare, observed = step_times(build, shape, options.seconds)
+        shares = (f"every {n:3}: {((observed - bare) + (n - 1) * more) / n / bare:+.2%}" for n in (10, 20, 100))
+        print(f"{name:26} bare {bare * 1e3:7.3f} ms  observed {observed * 1e3:7.3f} ms  {'  '.join(shares)}")
 
 
 if __name__ == "__main__":

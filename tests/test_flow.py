@@ -151,6 +151,8 @@ def test_frozen_and_tied_weights():
     assert list(flow.records[0].layers) == ["1", "2"]
     with pytest.raises(ValueError, match="attach: Linear has no parameter that learns"):
         GradientFlow().attach(net[0], optim.SGD(net[2].parameters()))
+    with pytest.raises(TypeError, match="attach: a Module and an Optimizer are needed, got Linear and Linear"):
+        GradientFlow().attach(net[0], net[2])
     with pytest.raises(ValueError, match="every must be a positive integer, got 0"):
         GradientFlow(0)
 

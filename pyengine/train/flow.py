@@ -6,6 +6,7 @@ from typing import NamedTuple
 from pyengine import nn
 from pyengine.nn.batch_norm import _BatchNorm
 from pyengine.nn.conv import _Conv
+from pyengine.optim import Optimizer
 
 from .flow_layer import LayerFlow, WatchedLayer, look_after, look_at_gradients, look_before
 from .flow_report import FlowReport, findings
@@ -57,6 +58,9 @@ class GradientFlow(Callback):
 
     def attach(self, model, optimizer, step=0):
         """Watches model from its next step on; step is how many were done before. Returns self."""
+        if not isinstance(model, nn.Module) or not isinstance(optimizer, Optimizer):
+            raise TypeError(f"GradientFlow.attach: a Module and an Optimizer are needed, got {type(model).__name__} and "
+                            f"{type(optimizer).__name__}")  # fmt: skip
         self.detach()
         self._layers, seen = {}, set()
         for name, module in model.named_modules():

@@ -26,7 +26,7 @@ viz = pe.viz
 
 HOSTILE = '<script>alert("x")</script>'
 NAMES = [HOSTILE, "'><img src=x onerror=alert(1)>", "a&b;<!--", "$\\frac{", "_hidden", "tab\there\x00",
-         "\u202eright to left", "x" * 300]  # fmt: skip
+         "\u202eright to left", "x" * 300, "\u65e5\u672c"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +115,13 @@ def test_norms_over_time(run):
 
 def test_histograms_count_every_element():
     values = np.array([0.0] * 30 + [1.0] * 60 + [np.nan, np.inf], "float32")
-    figure = viz.histograms({"a": values, "same": np.full(5, 3.0), "words": np.arange(3), "bad": np.full(3, np.nan)})
-    first, same, bad = figure.axes
+    figure = viz.histograms({"a": values, "same": np.full(5, 3.0), "words": np.arange(3), "bad": np.full(3, np.nan),
+                             "wide": np.array([-1.7e308, 1.7e308])})  # fmt: skip
+    first, same, bad, wide = figure.axes
     heights, edges, _ = first.patches[0].get_data()
     assert heights[0] == pytest.approx(100 / 3) and heights[-1] == pytest.approx(200 / 3) and heights.sum() == 100
     assert edges[0] == 0 and edges[-1] == 1 and same.patches[0].get_data().values.sum() == 100
-    assert bad.texts[0].get_text() == "no finite values"
+    assert bad.texts[0].get_text() == "no finite values" and wide.texts[0].get_text() == "values beyond 1e307"
     many = viz.histograms({f"{i}": pe.ones(2, 2) if i % 2 else pe.ones(3) for i in range(60)})
     assert len(many.axes) == 24 and many.axes[0].get_title("left") == "1"
     for nothing in ({}, {"i": np.arange(3)}):
@@ -307,6 +308,17 @@ def test_inspect_writes_a_page(tmp_path, capsys):
     assert "tab\\there\\x00" in told and "\\u202e" in told and "x" * 300 not in told
     assert main(["inspect", str(tmp_path / "missing"), "--html", str(out)]) == 1
     assert main(["inspect", str(path), "--html", str(tmp_path / "no folder" / "x.html")]) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_inspect_of_numbers_at_the_ends(tmp_path):
+    ends = np.array([1.7e308, -1.7e308, 5e-324, 0, np.inf, np.nan])
+    rows = {"ends": ends, "square": np.full((3, 3), 1e308), "half": ends.clip(-6e4, 6e4).astype("float16"),
+            "filter": np.full((2, 3, 3, 3), -1e308), "\u65e5\u672c": np.zeros((2, 2))}  # fmt: skip
+    save_file(rows, tmp_path / "a.safetensors")
+    viz.inspect_page(tmp_path / "a.safetensors", tmp_path / "a.html")
+    told = "".join(checked(tmp_path / "a.html").text)
+    assert "values beyond 1e307" in told and "2 NaN or infinite" in told and "\u65e5\u672c" in told
 
 
 def test_inspect_of_surrogates_and_nothing(tmp_path):

@@ -69,18 +69,25 @@ def inspect_tensors(tensors):
         stored = numpy.ascontiguousarray(tensor.detach().numpy())
         key = tensor.dtype.name, tensor.shape, hashlib.sha256(stored.tobytes()).digest()
         twin = seen.setdefault(key, name) if tensor.numel() else name
-        values = numpy.asarray(tensor.detach().double().numpy()).reshape(-1)
-        finite = values[numpy.isfinite(values)]
-        rank, shape = None, tensor.shape
-        if len(shape) > 1 and 0 < len(finite) == len(values) and min(shape[0], len(values) // shape[0]) <= _RANKED:
-            rank = int(numpy.linalg.matrix_rank(values.reshape(shape[0], -1).astype("float32")))
-        far = abs(finite - finite.mean()) > _FAR * finite.std() if len(finite) else finite
-        found.append(TensorInfo(
-            name, tensor.dtype.name, shape, *((finite.min(), finite.max()) if len(finite) else (math.nan, math.nan)),
-            float(numpy.linalg.norm(finite)), float((values == 0).mean()) if len(values) else 0.0, rank,
-            int(far.sum()), len(values) - len(finite), twin if twin != name else None,
-        ))  # fmt: skip
+        with numpy.errstate(over="ignore", invalid="ignore"):  # of numbers near the end of float64: the norm is infinite
+            found.append(_info(name, tensor, twin if twin != name else None))
     return found
+
+
+def _info(name, tensor, twin):
+    import numpy
+
+    values = numpy.asarray(tensor.detach().double().numpy()).reshape(-1)
+    finite = values[numpy.isfinite(values)]
+    rank, shape = None, tensor.shape
+    if len(shape) > 1 and 0 < len(finite) == len(values) and min(shape[0], len(values) // shape[0]) <= _RANKED:
+        rank = int(numpy.linalg.matrix_rank(values.reshape(shape[0], -1).astype("float32")))
+    far = abs(finite - finite.mean()) > _FAR * finite.std() if len(finite) else finite
+    return TensorInfo(
+        name, tensor.dtype.name, shape, *((finite.min(), finite.max()) if len(finite) else (math.nan, math.nan)),
+        float(numpy.linalg.norm(finite)), float((values == 0).mean()) if len(values) else 0.0, rank,
+        int(far.sum()), len(values) - len(finite), twin,
+    )  # fmt: skip
 
 
 def _row(info):

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 from functools import wraps
 
 from pyengine.io.atomic import replace_file
@@ -127,7 +128,9 @@ def svg(figure, key):
 
     content = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key, "svg.image_inline": True}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": key, "svg.image_inline": True}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser has it
         figure.savefig(content, format="svg", metadata=nothing, transparent=True)
     text = content.getvalue()
     text = text[text.index("<svg") :]

@@ -1,5 +1,7 @@
 """Pictures of weights: how they are distributed, their singular values, the filters of the first convolution."""
 
+import math
+
 from pyengine import Tensor
 from pyengine.nn import Conv2d, Module
 
@@ -78,10 +80,11 @@ def _histogram(axes, array):
     values = values[numpy.isfinite(values)].astype("float64")
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_locator(MaxNLocator(3))
-    if not values.size:
-        axes.text(0.5, 0.5, "no finite values", ha="center", va="center", transform=axes.transAxes, fontsize=8)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not values.size or not math.isfinite(high - low):
+        told = "values beyond 1e307" if values.size else "no finite values"
+        axes.text(0.5, 0.5, told, ha="center", va="center", transform=axes.transAxes, fontsize=8)
         return
-    low, high = float(values.min()), float(values.max())
     if not high - low > 1e-12 * max(abs(low), abs(high)):  # one value: a bar of its own
         low, high = low - max(abs(low), 1) / 2, low + max(abs(low), 1) / 2
     counts, edges = numpy.histogram(values, min(_BINS, max(8, values.size // 4)), (low, high))

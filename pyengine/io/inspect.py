@@ -69,7 +69,7 @@ def inspect_tensors(tensors):
         stored = numpy.ascontiguousarray(tensor.detach().numpy())
         key = tensor.dtype.name, tensor.shape, hashlib.sha256(stored.tobytes()).digest()
         twin = seen.setdefault(key, name) if tensor.numel() else name
-        with numpy.errstate(over="ignore", invalid="ignore"):  # of numbers near the end of float64: the norm is infinite
+        with numpy.errstate(over="ignore", invalid="ignore"):  # at the end of float64 the norm is infinite
             found.append(_info(name, tensor, twin if twin != name else None))
     return found
 
@@ -81,7 +81,8 @@ def _info(name, tensor, twin):
     finite = values[numpy.isfinite(values)]
     rank, shape = None, tensor.shape
     if len(shape) > 1 and 0 < len(finite) == len(values) and min(shape[0], len(values) // shape[0]) <= _RANKED:
-        rank = int(numpy.linalg.matrix_rank(values.reshape(shape[0], -1).astype("float32")))
+        largest = abs(values).max() or 1.0  # what float32 cannot hold is no matrix for LAPACK
+        rank = int(numpy.linalg.matrix_rank((values / largest).reshape(shape[0], -1).astype("float32")))
     far = abs(finite - finite.mean()) > _FAR * finite.std() if len(finite) else finite
     return TensorInfo(
         name, tensor.dtype.name, shape, *((finite.min(), finite.max()) if len(finite) else (math.nan, math.nan)),

@@ -59,8 +59,8 @@ class GradientFlow(Callback):
     def attach(self, model, optimizer, step=0):
         """Watches model from its next step on; step is how many were done before. Returns self."""
         if not isinstance(model, nn.Module) or not isinstance(optimizer, Optimizer):
-            raise TypeError(f"GradientFlow.attach: a Module and an Optimizer are needed, got {type(model).__name__} and "
-                            f"{type(optimizer).__name__}")  # fmt: skip
+            given = f"{type(model).__name__} and {type(optimizer).__name__}"
+            raise TypeError(f"GradientFlow.attach: a Module and an Optimizer are needed, got {given}")
         self.detach()
         self._layers, seen = {}, set()
         for name, module in model.named_modules():

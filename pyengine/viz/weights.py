@@ -28,7 +28,7 @@ def named_arrays(model, what):
     for name, value in model.items():
         if isinstance(value, Tensor):
             value = value.detach()
-            value = (value.float() if value.is_floating_point() else value).numpy()
+            value = (value.float() if value.dtype.name in ("bfloat16", "float16") else value).numpy()
         array = numpy.asarray(value)
         if array.size and array.dtype.kind == "f":
             found[name] = array
@@ -107,7 +107,8 @@ def spectra(model):
     found = {}
     for name, array in named_arrays(model, "spectra").items():
         if array.ndim > 1 and 1 < min(len(array), array.size // len(array)) <= _LONGEST and numpy.isfinite(array).all():
-            values = numpy.linalg.svd(array.reshape(len(array), -1).astype("float64"), compute_uv=False)
+            matrix = array.reshape(len(array), -1).astype("float64")
+            values = numpy.linalg.svd(matrix / (abs(matrix).max() or 1.0), compute_uv=False)
             if values[0] > 0:
                 found[name] = values / values[0]
     if not found:

@@ -1,7 +1,5 @@
 """Pictures of weights: how they are distributed, their singular values, the filters of the first convolution."""
 
-import math
-
 from pyengine import Tensor
 from pyengine.nn import Conv2d, Module
 
@@ -10,6 +8,7 @@ from .style import SERIES, depth_colors, name_layers, new_figure, plain, scale_b
 _MOST = 24  # histograms on a sheet
 _COLUMNS = 4
 _BINS = 60
+_MOST_DRAWN = 1e300  # what matplotlib's own arithmetic bears
 _SAMPLE = 1 << 20  # elements of a tensor that a histogram counts
 _LONGEST = 1024  # shorter side of a matrix whose singular values are worked out
 _PER_ROW, _ROWS = 8, 8  # filters
@@ -81,8 +80,8 @@ def _histogram(axes, array):
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_locator(MaxNLocator(3))
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if not values.size or not math.isfinite(high - low):
-        told = "values beyond 1e307" if values.size else "no finite values"
+    if not values.size or max(-low, high) > _MOST_DRAWN:
+        told = f"values beyond {_MOST_DRAWN:g}" if values.size else "no finite values"
         axes.text(0.5, 0.5, told, ha="center", va="center", transform=axes.transAxes, fontsize=8)
         return
     if not high - low > 1e-12 * max(abs(low), abs(high)):  # one value: a bar of its own
@@ -178,13 +177,13 @@ def draw_filters(axes, weights, name="filters", title=None):
     sheet = numpy.full((lines * (height + 1) - 1, columns * (width + 1) - 1, *weights.shape[3:]), numpy.nan)
     for number, tile in enumerate(tiles):
         top, left = number // _PER_ROW * (height + 1), number % _PER_ROW * (width + 1)
-        sheet[top : top + height, left : left + width] = tile
+        sheet[top : top + height, left : left + width] = tile / limit
     if colored:
         gaps = ~numpy.isfinite(sheet).all(-1, keepdims=True)
-        sheet = numpy.concatenate([numpy.nan_to_num(sheet / limit / 2 + 0.5), ~gaps], -1)
+        sheet = numpy.concatenate([numpy.nan_to_num(sheet / 2 + 0.5), ~gaps], -1)
         axes.imshow(sheet.clip(0, 1), interpolation="nearest")
     else:
-        axes.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        axes.imshow(sheet, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     told = f"{plain(name)}: {count} filters of {height} x {width}" if title is None else title
     axes.set_title(told + ("" if count <= len(tiles) else f" (the first {len(tiles)})"))

@@ -21,8 +21,8 @@ class LayerFlow(NamedTuple):
     gradient: that of the gradients of all its own parameters, as the optimizer saw them. update: the norm of what the
     step changed in the weights. output: the root mean square of its output. signal: the norm of the loss's gradient by
     its output. dead: of a ReLU, the share of units that fired for no row of the last (at most 4) observed batches. Of
-    tensors with over 8,192 elements all but gradient and dead are told by some rows, other ones each time, and
-    scaled to all.
+    tensors with over 8,192 elements weight, update and output are told by some rows, other ones each time, and scaled
+    to all.
     """
 
     weight: float | None = None
@@ -112,7 +112,7 @@ class _Tap:
             x.register_hook(self._signal)
 
     def _signal(self, gradient):
-        self.layer.signals.append(_size(gradient.detach(), self.turn))
+        self.layer.signals.append(_size(gradient.detach()))  # of all rows: a few hard ones have most of it
 
 
 # ---- just before and after the step, all layers in a few calls ----
@@ -177,9 +177,9 @@ def _rows(x, turn):
     return x[start : start + take]
 
 
-def _size(x, turn):
-    """(norm of some rows, how many elements they have, how many x has)."""
-    rows = _rows(x, turn)
+def _size(x, turn=None):
+    """(norm of some rows of x, or of all, how many elements these have, how many x has)."""
+    rows = x if turn is None else _rows(x, turn)
     return norms_of([rows])[0], rows.numel(), x.numel()
 
 

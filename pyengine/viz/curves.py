@@ -90,7 +90,7 @@ def norms_over_time(records):
             axes.legend(loc="upper right")
             drawn.append(_HEALTHY)
         scale_by_powers(axes, drawn)
-    name_layers(figure, layers, colors)
+    name_layers(figure, [f"{name} ({flow.kind})" for name, flow in records[-1].layers.items()], colors)
     return figure
 
 

@@ -67,12 +67,12 @@ def depth_colors(count):
 
 
 def name_layers(figure, layers, colors):
-    """A legend below: of all layers, or of a few of them."""
+    """A legend below: of all layers, or of a few of them. (A label that starts with "_" would not be shown.)"""
     from matplotlib.lines import Line2D
 
     count = len(layers)
     chosen = range(count) if count <= _FEW_LAYERS else sorted({round(i * (count - 1) / 5) for i in range(6)})
-    handles = [Line2D([], [], color=colors[i], label=f"{i + 1}  {plain(layers[i], 24)}") for i in chosen]
+    handles = [Line2D([], [], color=colors[i], label=f" {plain(layers[i], 30)}") for i in chosen]
     title = "layer" if count <= _FEW_LAYERS else f"layer (6 of {count})"
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), title=title,
                   title_fontsize=8)  # fmt: skip

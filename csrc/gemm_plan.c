@@ -19,7 +19,8 @@
  * more copies rows and packs panels that another has, too: one thread with 24 instead of one lost 5 to 25 % from 256^3
  * to 1024^3, most where k is long (Emerald Rapids). */
 #define TASK_FMAS 8000.0
-#define TASKS_A_THREAD 4
+#define TASKS_A_THREAD 4 /* where each copies or packs again what another does, too */
+#define TASKS_OF_FEW_ROWS 12
 #define LEAST_ROWS 24
 #define COLUMNS_A_CUT 512
 #define WIDE_ROWS 128 /* columns of a stored matrix that are read at a time: so many in a row come in whole lines */
@@ -138,7 +139,8 @@ static int64_t most_rows(int64_t kc) {
 /* How many tasks there should be: enough to even out the threads, few where each reads much of its own. */
 static int64_t wanted_tasks(const struct pe_gemm_problem *g, int lanes, int threads) {
     double worth = (double)g->m * (double)parts(g->n, lanes) * (double)g->k / TASK_FMAS;
-    int64_t most = threads == 1 ? 1 : threads * (reads_far_columns(g) ? 2 : TASKS_A_THREAD);
+    int64_t each = reads_far_columns(g) ? 2 : g->m <= PE_GEMM_FEW_ROWS ? TASKS_OF_FEW_ROWS : TASKS_A_THREAD;
+    int64_t most = threads == 1 ? 1 : threads * each;
     return worth > (double)most ? most : max64((int64_t)worth, 1);
 }
 

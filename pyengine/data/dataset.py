@@ -17,6 +17,17 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__} defines no __getitem__")
 
 
+class IterableDataset(Dataset):
+    """The base of streams: a subclass writes `__iter__`, whose samples come in its own order, and may write `__len__`.
+
+    A run that goes on within an epoch begins the stream anew and passes over the samples that were seen: they should
+    be the same each time, drawn if at all from a generator of the stream's own, or from the loader's before the first.
+    """
+
+    def __iter__(self):
+        raise NotImplementedError(f"{type(self).__name__} defines no __iter__")
+
+
 class ArrayDataset(Dataset):
     """Rows of equally long arrays or tensors, in memory or memory-mapped: sample i is the tuple of their rows i.
 

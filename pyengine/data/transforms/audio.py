@@ -97,7 +97,7 @@ def melscale_fbanks(n_freqs, f_min, f_max, n_mels, sample_rate, norm=None, mel_s
     if mel_scale not in ("htk", "slaney") or norm not in (None, "slaney"):
         raise ValueError(f"melscale_fbanks: no norm {norm!r} with mel_scale {mel_scale!r}")
     if n_mels < 1 or not 0 <= f_min < f_max:
-        raise ValueError(f"melscale_fbanks: n_mels >= 1 and 0 <= f_min < f_max are needed, got {n_mels}, {f_min}, {f_max}")
+        raise ValueError(f"melscale_fbanks: no {n_mels} bands from {f_min} to {f_max} Hz")
     to_mel, to_hertz = (_htk, _htk_hertz) if mel_scale == "htk" else (_slaney, _slaney_hertz)
     corners = to_hertz(numpy.linspace(to_mel(f_min), to_mel(f_max), n_mels + 2))
     away = corners - numpy.linspace(0, sample_rate // 2, n_freqs)[:, None]
@@ -188,7 +188,7 @@ class AmplitudeToDB(Transform):
 
     def __init__(self, stype="power", top_db=None):
         if stype not in ("power", "magnitude") or (top_db is not None and top_db < 0):
-            raise ValueError(f"AmplitudeToDB: stype is 'power' or 'magnitude' and top_db from 0, got {stype!r}, {top_db}")
+            raise ValueError(f"AmplitudeToDB: no stype {stype!r} ('power', 'magnitude') with top_db {top_db}")
         self.factor, self.top_db = numpy.float32(10 if stype == "power" else 20), top_db
 
     def apply(self, x, generator):

@@ -136,10 +136,9 @@ class RandomRotation(Transform):
         columns = right * cos - down * sin + (width - 1) / 2
         if self.interpolation == "nearest":
             return self._read(x, numpy.rint(rows), numpy.rint(columns))
-        first_row, first_column = numpy.floor(rows), numpy.floor(columns)
         turned = numpy.zeros_like(x)
-        for row, across in ((first_row, 1 - (rows - first_row)), (first_row + 1, rows - first_row)):
-            for column, along in ((first_column, 1 - (columns - first_column)), (first_column + 1, columns - first_column)):
+        for row, across in _neighbours(rows):
+            for column, along in _neighbours(columns):
                 weight = (across * along).astype("float32").reshape(count, 1, height, width)
                 turned += weight * self._read(x, row, column)
         return turned
@@ -151,3 +150,9 @@ class RandomRotation(Transform):
         places = numpy.where(inside, rows * width + columns, 0).astype("int64")[:, None]
         found = numpy.take_along_axis(x.reshape(count, channels, -1), places, 2)
         return numpy.where(inside[:, None], found, numpy.float32(self.fill)).reshape(x.shape)
+
+
+def _neighbours(places):
+    """(whole place, weight) of the two around each place."""
+    first = numpy.floor(places)
+    return (first, first + 1 - places), (first + 1, places - first)

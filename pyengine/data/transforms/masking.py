@@ -8,7 +8,7 @@ from .base import Transform, share
 
 
 class TimeMasking(Transform):
-    """A stretch of each spectrogram set to mask_value: its length is uniform on [0, time_mask_param), its place uniform.
+    """A stretch of each spectrogram set to mask_value: length, from [0, time_mask_param), and place are uniform.
 
     Arguments: p, the greatest share of the frames that is covered.
     Shape: (N, ..., frequencies, frames) -> the same, float32; one stretch for all channels of a sample.
@@ -44,7 +44,7 @@ class TimeMasking(Transform):
 
 
 class FrequencyMasking(TimeMasking):
-    """A band of each spectrogram set to mask_value: its width is uniform on [0, freq_mask_param), its place uniform.
+    """A band of each spectrogram set to mask_value: width, from [0, freq_mask_param), and place are uniform.
 
     Shape: (N, ..., frequencies, frames) -> the same, float32; one band for all channels of a sample.
 

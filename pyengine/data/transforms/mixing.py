@@ -46,12 +46,12 @@ class MixUp(Transform):
 
     def _shares(self, labels, count):
         """(N, num_classes): how much of each class."""
-        name, classes = type(self).__name__, self.num_classes
-        if labels.ndim == 2 and labels.dtype.kind == "f" and len(labels) == count and classes in (None, labels.shape[1]):
+        name, classes, kind = type(self).__name__, self.num_classes, labels.dtype.kind
+        if kind == "f" and labels.ndim == 2 and labels.shape == (count, classes or labels.shape[1]):
             return labels.astype("float32", copy=False)
-        if labels.shape != (count,) or labels.dtype.kind not in "iu" or classes is None:
-            raise ValueError(f"{name}: labels ({count},) of whole numbers and num_classes, or ({count}, num_classes) of "
-                             f"floats are needed, got {labels.dtype} of shape {labels.shape} and {classes}")  # fmt: skip
+        if kind not in "iu" or labels.shape != (count,) or classes is None:
+            raise ValueError(f"{name}: whole numbers ({count},) and num_classes, or floats ({count}, classes) are "
+                             f"needed as labels, got {labels.dtype} of shape {labels.shape} and {classes}")  # fmt: skip
         if count and not 0 <= labels.min() <= labels.max() < classes:
             raise ValueError(f"{name}: labels from {labels.min()} to {labels.max()} are not among {classes} classes")
         return numpy.eye(classes, dtype="float32")[labels]
@@ -64,7 +64,8 @@ class CutMix(MixUp):
     The rectangle, one a batch, has the share 1 - lam of the image before the border cuts it, lam from Beta(alpha,
     alpha); its centre is any pixel. Arguments, shapes (x is (N, C, H, W)) and errors: MixUp's.
 
-    >>> x, y = CutMix(num_classes=2)(numpy.float32([0, 1]).reshape(2, 1, 1, 1) * numpy.ones((4, 4), "f4"), numpy.arange(2))
+    >>> black_and_white = numpy.stack([numpy.zeros((1, 4, 4), "float32"), numpy.ones((1, 4, 4), "float32")])
+    >>> x, y = CutMix(num_classes=2)(black_and_white, numpy.arange(2))
     >>> bool((x.mean((1, 2, 3)) == y[:, 1]).all())
     True
     """

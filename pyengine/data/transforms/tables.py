@@ -32,13 +32,12 @@ class Standardize(Transform):
         count = seen.sum(0)
         if not count.all():
             raise ValueError(f"Standardize.fit: column {int(count.argmin())} of shape {x.shape} has no number")
-        self.mean = numpy.where(seen, x, 0.0).sum(0) / count
-        away = numpy.where(seen, x - self.mean, 0.0)
-        deviation = numpy.sqrt((away**2).sum(0) / count)
-        # what rounding leaves of a constant column is no deviation
-        constant = deviation <= 10 * numpy.finfo("float64").eps * numpy.sqrt(count) * numpy.abs(self.mean)
-        self.deviation = numpy.where(constant, 1.0, deviation)
-        self.mean = numpy.where(constant, x[seen.argmax(0), numpy.arange(x.shape[1])], self.mean)
+        mean = numpy.where(seen, x, 0.0).sum(0) / count
+        deviation = numpy.sqrt((numpy.where(seen, x - mean, 0.0) ** 2).sum(0) / count)
+        least, most = numpy.nanmin(x, 0), numpy.nanmax(x, 0)
+        # asked of the numbers themselves: rounding leaves a constant column a tiny deviation
+        self.mean = numpy.where(least == most, least, mean)
+        self.deviation = numpy.where(least == most, 1.0, deviation)
         return self
 
     def apply(self, x, generator):
@@ -69,7 +68,7 @@ class Standardize(Transform):
     def _table(self, x):
         x = numpy.asarray(x.numpy() if isinstance(x, Tensor) else x)
         if x.ndim != 2 or x.dtype.kind not in "fiub":
-            raise ValueError(f"Standardize: a table (n, columns) of numbers is needed, got {x.dtype} of shape {x.shape}")
+            raise ValueError(f"Standardize: numbers of shape (n, columns) are needed, got {x.dtype} of shape {x.shape}")
         return x.astype("float64")
 
     def _fitted(self, x):

@@ -39,12 +39,8 @@ def load_movielens(path=None):
     try:
         users, items, stars, times = (numpy.array(column, "float64") for column in zip(*rows, strict=True))
         users, items = users.astype("int64") - 1, items.astype("int64") - 1
-        numbers = [int(row[0]) for row in films]
-        if (
-            numbers != list(range(1, len(films) + 1))
-            or users.min() < 0
-            or not 0 <= items.min() <= items.max() < len(films)
-        ):
+        in_order = [int(row[0]) for row in films] == list(range(1, len(films) + 1))
+        if not in_order or users.min() < 0 or not 0 <= items.min() <= items.max() < len(films):
             raise ValueError(f"users or films are numbered otherwise than from 1, films to {len(films)}")
     except ValueError as error:
         raise ValueError(f"ml-100k: {error}") from None

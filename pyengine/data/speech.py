@@ -21,18 +21,18 @@ class Sentence(NamedTuple):
 
 
 def load_speech(folder=None):
-    """The five Sentences, 24.8 seconds.
+    """The five Sentences, 24.7 seconds.
 
     Arguments: folder, where pocketsphinx-testdata lies unpacked, or the folder of the recordings (None: it is
     installed).
     Errors: FileNotFoundError that says what to install; ValueError that names the file.
     """
     root = Path("/" if folder is None else folder)
-    where = root / PLACE if (root / PLACE).is_dir() else root
+    where = root / PLACE if folder is None or (root / PLACE).is_dir() else root
     said = where / "transcription"
     if not said.is_file():
-        raise FileNotFoundError(f"{os.fspath(said)} is not there: apt install pocketsphinx-testdata; or apt-get download "
-                                "pocketsphinx-testdata, unpack it by dpkg-deb -x and name that folder")  # fmt: skip
+        raise FileNotFoundError(f"{os.fspath(said)} is not there: apt install pocketsphinx-testdata; or apt-get "
+                                "download it, unpack it by dpkg-deb -x and name that folder")  # fmt: skip
     found = []
     for line in said.read_text(encoding="utf-8").splitlines():
         match = _LINE.fullmatch(line.strip())

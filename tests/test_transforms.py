@@ -124,10 +124,10 @@ def test_rotation_reads_between_pixels():
     expected = 2 * (right * cos - down * sin) + 3 * (right * sin + down * cos)
     inside = right**2 + down**2 < 14**2
     assert np.abs(turned - expected)[inside].max() < 1e-4 and turned[0, 0] == turned[-1, -1] == 100
-    angles = T.RandomRotation((10, 50), "bilinear")(np.repeat(plane, 500, 0), generator=seeded(0))[:, 0, 15, 25]
-    angles = np.rad2deg(np.arctan2(angles / 10, 1) * 0 + np.arcsin(np.clip(angles / (10 * 13**0.5), -1, 1)))
-    angles = angles - np.rad2deg(np.arctan2(2, 3))  # 10 (2 cos + 3 sin) = 10 sqrt(13) sin(angle + atan(2 / 3))
-    assert 9.9 < angles.min() < 12 and 48 < angles.max() < 57 and abs(np.median(angles) - 30) < 3
+    slope = (right / 10)[None, None].astype("float32")  # reads cos(angle) 10 pixels to the right of the centre
+    found = T.RandomRotation((10, 50), "bilinear")(np.repeat(slope, 500, 0), generator=seeded(0))[:, 0, 15, 25]
+    angles = np.rad2deg(np.arccos(found))
+    assert 9.9 < angles.min() < 11 and 49 < angles.max() < 50.1 and abs(angles.mean() - 30) < 2
 
 
 # ---- what pixels become ----------------------------------------------------------
@@ -160,7 +160,7 @@ def test_erased_rectangles():
     drawn = sizes[sizes[:, 0] > 0]
     assert abs(len(drawn) / 2000 - 0.75) < 0.04
     area, ratio = drawn.prod(1) / 600, drawn[:, 0] / drawn[:, 1]
-    assert 0.08 < area.min() < 0.11 and 0.28 < area.max() < 0.32 and abs(area.mean() - 0.2) < 0.01
+    assert 0.08 < area.min() < 0.11 and 0.28 < area.max() < 0.33 and abs(area.mean() - 0.2) < 0.01
     assert 0.4 < ratio.min() < 0.55 and 1.8 < ratio.max() < 2.4 and abs(np.log(ratio).mean()) < 0.05
     assert not (T.RandomErasing(1.0, (1.0, 1.0), (1.0, 1.0))(x) == 0).any()  # no such rectangle fits
     per_channel = T.RandomErasing(1.0, (0.2, 0.2), (1.0, 1.0), value=[3, 4])(x)
@@ -208,7 +208,7 @@ def test_rectangles_from_the_neighbour():
         kept = (mixed == x).mean((1, 2, 3))
         assert np.allclose(y[LABELS, LABELS], kept, atol=1e-6) and np.allclose(y.sum(1), 1, atol=1e-6)
         seen.append(kept[0])
-    assert min(seen) < 0.2 and max(seen) > 0.95
+    assert min(seen) < 0.4 and max(seen) > 0.95
 
 
 def test_labels_that_are_shares_already():
@@ -219,7 +219,7 @@ def test_labels_that_are_shares_already():
     assert abs(loss.item() - np.log(4)) < 1e-5
     for labels, classes, text in [
         (LABELS, None, r"MixUp: whole numbers \(6,\) and num_classes"), (LABELS[:5], 6, r"got int64 of shape \(5,\)"),
-        (shares, 5, "or floats .6, 5.*shape .6, 4. and 5"), (LABELS, 5, "labels from 0 to 5 are not among 5 classes"),
+        (shares, 5, r"got float32 of shape \(6, 4\) and 5"), (LABELS, 5, "labels from 0 to 5 are not among 5 classes"),
         (LABELS.astype("float32"), 6, "got float32"), (LABELS - 1, 6, "labels from -1 to 4"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=text):

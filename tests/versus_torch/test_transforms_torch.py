@@ -82,7 +82,8 @@ def test_mixed_with_the_neighbour(torch, v2, name):
 
 
 @pytest.mark.parametrize("n_fft, hop, win, center, mode", [
-    (64, 16, 64, True, "reflect"), (64, 10, 33, True, "constant"), (51, 17, 40, False, "reflect"), (8, 8, 8, True, "edge"),
+    (64, 16, 64, True, "reflect"), (64, 10, 33, True, "constant"), (51, 17, 40, False, "reflect"),
+    (8, 8, 8, True, "edge"),
 ])  # fmt: skip
 def test_short_time_fourier(torch, n_fft, hop, win, center, mode):
     x = np.random.default_rng(1).normal(size=(2, 3, 300)).astype("float32")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pyengine as pe
-from pyengine.data import ArrayDataset, DataLoader, Dataset, IterableDataset, RandomSampler
+from pyengine.data import ArrayDataset, DataLoader, Dataset, IterableDataset, RandomSampler, Subset
 from pyengine.data import transforms as T
 from pyengine.io import load_checkpoint, save_checkpoint
 from pyengine.train import Trainer
@@ -52,8 +52,9 @@ def test_the_order_is_another_but_what_a_batch_draws_follows_from_its_number():
 def test_batches_of_every_form():
     loader = DataLoader(ArrayDataset(IMAGES), 10, transform=T.CenterCrop(4))
     assert [tuple(part.shape for part in batch) for batch in loader] == [((10, 1, 4, 4),)] * 3
-    loader = DataLoader(IMAGES, 10, transform=lambda x: x * 2)
-    assert np.array_equal(next(iter(loader)).numpy(), IMAGES[:10] * 2)
+    for rows in (IMAGES, pe.from_numpy(IMAGES), Subset(IMAGES, range(10))):  # whose own take() gives elements
+        loader = DataLoader(rows, 10, transform=lambda x: x * 2)
+        assert np.array_equal(next(iter(loader)).numpy(), IMAGES[:10] * 2)
     loader = DataLoader(ArrayDataset(IMAGES, LABELS), 10, transform=lambda x, y: [x, y, y + 1])
     assert np.array_equal(next(iter(loader))[2].numpy(), LABELS[:10] + 1)
 

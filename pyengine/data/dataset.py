@@ -95,7 +95,7 @@ class Subset(Dataset):
         import numpy
 
         self.dataset, self.indices = dataset, numpy.asarray(indices, "int64")
-        if hasattr(dataset, "take"):
+        if gives_batches(dataset):
             self.take = lambda rows: dataset.take(self.indices[rows])
 
     def __len__(self):
@@ -103,6 +103,11 @@ class Subset(Dataset):
 
     def __getitem__(self, index):
         return self.dataset[int(self.indices[index])]
+
+
+def gives_batches(dataset):
+    """True where take(rows) gives samples; the take() of arrays and tensors gives elements."""
+    return hasattr(dataset, "take") and not isinstance(dataset, Tensor) and not hasattr(dataset, "__array__")
 
 
 def random_split(dataset, lengths, generator=None):

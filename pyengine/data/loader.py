@@ -6,7 +6,7 @@ from functools import partial
 
 from pyengine import Generator, default_generator, from_numpy, randint, randperm
 
-from .dataset import IterableDataset, default_collate
+from .dataset import IterableDataset, default_collate, gives_batches
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 # what torch's DataLoader takes for its processes, which there are none of here
@@ -64,7 +64,7 @@ class DataLoader:
         else:
             self._order(batch_size, shuffle, sampler, batch_sampler, generator)
         self.generator = generator or getattr(self.batch_sampler, "generator", None) or default_generator
-        self._at_once = collate_fn is None and hasattr(dataset, "take")
+        self._at_once = collate_fn is None and gives_batches(dataset)
         as_it_is = self._streams and batch_size is None
         self.collate_fn = collate_fn or ((lambda batch: batch) if as_it_is else default_collate)
         ahead = prefetch_factor if prefetch is None else prefetch

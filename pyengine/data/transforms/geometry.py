@@ -90,7 +90,9 @@ class RandomHorizontalFlip(Transform):
 
     def apply(self, x, generator):
         mirrored = rand(len(images_only(x, type(self).__name__)), generator=generator).numpy() < self.p
-        return numpy.where(mirrored[:, None, None, None], numpy.flip(x, self.axis), x)
+        x = x.copy()
+        x[mirrored] = numpy.flip(x[mirrored], self.axis)
+        return x
 
 
 class RandomVerticalFlip(RandomHorizontalFlip):
@@ -127,7 +129,7 @@ class RandomRotation(Transform):
         self.interpolation, self.fill = interpolation, fill
 
     def apply(self, x, generator):
-        count, _, height, width = images_only(x, "RandomRotation", floats=True).shape
+        count, channels, height, width = images_only(x, "RandomRotation", floats=True).shape
         least, most = self.degrees
         angle = numpy.deg2rad(least + (most - least) * rand(count, 1, generator=generator).numpy().astype("float64"))
         down, right = numpy.indices((height, width)).reshape(2, 1, -1) - [[[(height - 1) / 2]], [[(width - 1) / 2]]]
@@ -135,24 +137,24 @@ class RandomRotation(Transform):
         rows = right * sin + down * cos + (height - 1) / 2
         columns = right * cos - down * sin + (width - 1) / 2
         if self.interpolation == "nearest":
-            return self._read(x, numpy.rint(rows), numpy.rint(columns))
-        turned = numpy.zeros_like(x)
-        for row, across in _neighbours(rows):
-            for column, along in _neighbours(columns):
-                weight = (across * along).astype("float32").reshape(count, 1, height, width)
-                turned += weight * self._read(x, row, column)
-        return turned
+            rows, columns = numpy.rint(rows), numpy.rint(columns)
+        turned = self._read(x, rows.clip(-1, height), columns.clip(-1, width))
+        return numpy.ascontiguousarray(turned.reshape(count, height, width, channels).transpose(0, 3, 1, 2))
 
     def _read(self, x, rows, columns):
-        """The pixels at these whole places (N, H W), fill outside."""
-        count, channels, height, width = x.shape
-        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-        places = numpy.where(inside, rows * width + columns, 0).astype("int64")[:, None]
-        found = numpy.take_along_axis(x.reshape(count, channels, -1), places, 2)
-        return numpy.where(inside[:, None], found, numpy.float32(self.fill)).reshape(x.shape)
+        """The images at these places (N, H W), between -1 and their size: (N, H W, C)."""
+        around = ((0, 0), (1, 2), (1, 2), (0, 0))  # a place at the far end has a neighbour too
+        wide = numpy.pad(x.transpose(0, 2, 3, 1), around, constant_values=self.fill)
+        pixels, line = wide.reshape(-1, x.shape[1]), wide.shape[2]
+        row, column = numpy.floor(rows), numpy.floor(columns)
+        image = numpy.arange(len(x))[:, None] * (wide.shape[1] * line)
+        first = image + ((row + 1) * line + column + 1).astype("int64")
 
+        def at(step):
+            return numpy.take(pixels, first + step, 0, mode="clip")  # all are known to be inside
 
-def _neighbours(places):
-    """(whole place, weight) of the two around each place."""
-    first = numpy.floor(places)
-    return (first, first + 1 - places), (first + 1, places - first)
+        if self.interpolation == "nearest":
+            return at(0)
+        below, beside = (part[..., None].astype("float32") for part in (rows - row, columns - column))
+        upper, lower = (at(step) * (1 - beside) + at(step + 1) * beside for step in (0, line))
+        return upper * (1 - below) + lower * below

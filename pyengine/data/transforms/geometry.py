@@ -138,23 +138,19 @@ class RandomRotation(Transform):
         columns = right * cos - down * sin + (width - 1) / 2
         if self.interpolation == "nearest":
             rows, columns = numpy.rint(rows), numpy.rint(columns)
-        turned = self._read(x, rows.clip(-1, height), columns.clip(-1, width))
-        return numpy.ascontiguousarray(turned.reshape(count, height, width, channels).transpose(0, 3, 1, 2))
-
-    def _read(self, x, rows, columns):
-        """The images at these places (N, H W), between -1 and their size: (N, H W, C)."""
-        around = ((0, 0), (1, 2), (1, 2), (0, 0))  # a place at the far end has a neighbour too
-        wide = numpy.pad(x.transpose(0, 2, 3, 1), around, constant_values=self.fill)
-        pixels, line = wide.reshape(-1, x.shape[1]), wide.shape[2]
+        rows, columns = rows.clip(-1, height), columns.clip(-1, width)  # what lies further out is fill as well
         row, column = numpy.floor(rows), numpy.floor(columns)
-        image = numpy.arange(len(x))[:, None] * (wide.shape[1] * line)
-        first = image + ((row + 1) * line + column + 1).astype("int64")
-
-        def at(step):
-            return numpy.take(pixels, first + step, 0, mode="clip")  # all are known to be inside
-
-        if self.interpolation == "nearest":
-            return at(0)
-        below, beside = (part[..., None].astype("float32") for part in (rows - row, columns - column))
-        upper, lower = (at(step) * (1 - beside) + at(step + 1) * beside for step in (0, line))
-        return upper * (1 - below) + lower * below
+        below, beside = (rows - row).astype("float32"), (columns - column).astype("float32")
+        line = width + 3  # a border of fill on either side, and what lies to the right of the right one
+        first = ((row + 1) * line + column + 1).astype("int64") + numpy.arange(count)[:, None] * ((height + 3) * line)
+        turned = numpy.empty_like(x)
+        for channel in range(channels):
+            pixels = numpy.pad(x[:, channel], ((0, 0), (1, 2), (1, 2)), constant_values=self.fill).reshape(-1)
+            upper = numpy.take(pixels, first)
+            if self.interpolation == "bilinear":
+                upper += (numpy.take(pixels, first + 1) - upper) * beside
+                lower = numpy.take(pixels, first + line)
+                lower += (numpy.take(pixels, first + line + 1) - lower) * beside
+                upper += (lower - upper) * below
+            turned[:, channel] = upper.reshape(count, height, width)
+        return turned

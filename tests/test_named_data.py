@@ -10,6 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 import real_data
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyengine import data
 from pyengine.data.packages import Package
@@ -237,6 +239,19 @@ def test_sound_that_is_none(tmp_path):
     assert data.read_wav(path)[0].shape == (1, 40)  # what there is of it
     with pytest.raises(FileNotFoundError):
         data.read_wav(tmp_path / "none.wav")
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=60), st.integers(0, 60))
+def test_sound_garbage(tmp_path_factory, garbage, place):
+    path = tmp_path_factory.getbasetemp() / "garbage.wav"
+    whole = wav(2, 2, bytes(40))
+    for content in (garbage, whole[:place] + garbage, whole[:place] + garbage + whole[place + len(garbage) :]):
+        path.write_bytes(content)
+        try:
+            assert data.read_wav(path)[0].nbytes <= 4 * len(content)
+        except ValueError as error:
+            assert "garbage.wav" in str(error)
 
 
 def test_packed_tables(tmp_path):

@@ -64,7 +64,7 @@ class Spectrogram(Transform):
     """
 
     def __init__(
-        self, n_fft=400, win_length=None, hop_length=None, pad=0, power=2.0, normalized=False, center=True,
+        self, n_fft=400, win_length=None, hop_length=None, pad=0, *, power=2.0, normalized=False, center=True,
         pad_mode="reflect",
     ):  # fmt: skip
         self.n_fft, self.win_length = n_fft, n_fft if win_length is None else win_length
@@ -164,12 +164,14 @@ class MelSpectrogram(Transform):
     """
 
     def __init__(
-        self, sample_rate=16000, n_fft=400, win_length=None, hop_length=None, f_min=0.0, f_max=None, pad=0, n_mels=128,
+        self, sample_rate=16000, n_fft=400, win_length=None, hop_length=None, f_min=0.0, f_max=None, pad=0, n_mels=128, *,
         power=2.0, normalized=False, center=True, pad_mode="reflect", norm=None, mel_scale="htk",
     ):  # fmt: skip
         if power is None:
             raise ValueError("MelSpectrogram: power must be a number")
-        self.spectrogram = Spectrogram(n_fft, win_length, hop_length, pad, power, normalized, center, pad_mode)
+        self.spectrogram = Spectrogram(
+            n_fft, win_length, hop_length, pad, power=power, normalized=normalized, center=center, pad_mode=pad_mode
+        )
         self.mel_scale = MelScale(n_mels, sample_rate, f_min, f_max, n_fft // 2 + 1, norm, mel_scale)
 
     def apply(self, x, generator):

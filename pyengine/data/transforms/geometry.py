@@ -120,7 +120,7 @@ class RandomRotation(Transform):
     [[[[2.0, 4.0], [1.0, 3.0]]]]
     """
 
-    def __init__(self, degrees, interpolation="nearest", fill=0.0):
+    def __init__(self, degrees, interpolation="nearest", *, fill=0.0):
         self.degrees = (-degrees, degrees) if isinstance(degrees, (int, float)) else tuple(degrees)
         if len(self.degrees) != 2 or not self.degrees[0] <= self.degrees[1]:
             raise ValueError(f"RandomRotation: degrees must be (least, most) or one number from 0, got {degrees!r}")

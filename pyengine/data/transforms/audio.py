@@ -164,8 +164,8 @@ class MelSpectrogram(Transform):
     """
 
     def __init__(
-        self, sample_rate=16000, n_fft=400, win_length=None, hop_length=None, f_min=0.0, f_max=None, pad=0, n_mels=128, *,
-        power=2.0, normalized=False, center=True, pad_mode="reflect", norm=None, mel_scale="htk",
+        self, sample_rate=16000, n_fft=400, win_length=None, hop_length=None, f_min=0.0, f_max=None, pad=0, n_mels=128,
+        *, power=2.0, normalized=False, center=True, pad_mode="reflect", norm=None, mel_scale="htk",
     ):  # fmt: skip
         if power is None:
             raise ValueError("MelSpectrogram: power must be a number")

@@ -103,10 +103,6 @@ def _medians(records, layers, field):
     return found
 
 
-def _bad(value):
-    return value is not None and not math.isfinite(value)
-
-
 def _not_finite(records):
     """Where NaN or infinity came from, and the records before it (at least the first). Weights that are bad spoil
     outputs, these spoil gradients (backwards) and these the weights of the next step."""

@@ -255,7 +255,7 @@ def test_slices_add_up_in_place():
         for index in parts:
             weight = drawn.normal(size=values[index].shape).astype(np.float32)
             part = y[index]
-            part.register_hook(lambda g: kept.append((g, g.numpy().copy())))
+            part.register_hook(lambda g, kept=kept: kept.append((g, g.numpy().copy())))
             total = total + (part * pe.from_numpy(weight)).sum()
             expected[index] += weight
         total.backward(retain_graph=True)

@@ -15,6 +15,7 @@ SUITES = {
     "versus": "all of these beside the rivals; writes docs/benchmarks.md",
     "digits": "how well the digits job reads",
     "loader": "batches of 60,000 images, and what the loop adds",
+    "flow": "what watching the gradient flow adds to a step",
     "decode": "tokens a second of a decoder beside the bandwidth of its weights",
     "checkpoint": "files of weights beside the page cache and the safetensors library",
     "startup": "import, memory, disk, and one call on 16 floats",

@@ -67,6 +67,7 @@ def _parser():
 
     inspect = commands.add_parser("inspect", help="what the tensors of a file are: shapes, ranges, ranks, twins")
     inspect.add_argument("file", metavar="FILE", help="safetensors, or what torch.save wrote")
+    inspect.add_argument("--html", metavar="OUT", help="write a page with pictures of them, one self-contained file")
     inspect.set_defaults(run=_inspect)
 
     add_commands(commands)
@@ -150,6 +151,12 @@ def _picture(index, image, label, read):
 
 
 def _inspect(options):
+    if options.html:
+        from pyengine.viz import inspect_page
+
+        inspect_page(options.file, options.html)
+        print(f"wrote {options.html}")
+        return 0
     from pyengine.io.inspect import inspect_file
 
     print(inspect_file(options.file))

@@ -54,8 +54,8 @@ static void cut_tasks(struct pe_dot_run *q) {
     q->task_n = equal_part(q->n, min64(across, parts(q->n, kernels->nr)) * kernels->nr, kernels->nr);
 }
 
-int pe_dot_past_caches(const struct pe_dot_run *q, size_t bytes) {
-    return q->ctx->kernels->half.stream && q->kernels->strip && bytes > pe_machine_cached()->l2 / 2;
+int pe_dot_past_caches(struct pe_dot_run *q, size_t bytes) {
+    return q->past_caches = q->ctx->kernels->half.stream && q->kernels->strip && bytes > pe_machine_cached()->l2 / 2;
 }
 
 /* One panel's columns of a task. */
@@ -134,7 +134,7 @@ static void task_body(int64_t begin, int64_t end, void *arg) {
         }
     }
     if (q->kernels->leave) q->kernels->leave();
-    if (q->ctx->kernels->half.fence) q->ctx->kernels->half.fence(); /* lines that were written past the caches */
+    if (q->past_caches) q->ctx->kernels->half.fence();
 }
 
 void pe_dot_run(struct pe_dot_run *q) {

@@ -25,6 +25,7 @@ struct pe_dot_run {
     void (*take)(const void *who, const struct pe_dot_rows *);  /* finished rows, each once, any order */
     const void *who;
     int64_t task_m, task_n;     /* the run's own */
+    int past_caches;
 };
 
 /* Cuts c into tasks by its shape and runs them over the pool. Any sum is one thread's, group by group in order. */
@@ -34,7 +35,7 @@ void pe_dot_run(struct pe_dot_run *);
 size_t pe_dot_row_bytes(const struct pe_dot_kernels *, int64_t groups);
 size_t pe_dot_panel_bytes(const struct pe_dot_kernels *, int64_t groups);
 
-/* True when whole lines of a c of so many bytes are better written past the caches. */
-int pe_dot_past_caches(const struct pe_dot_run *, size_t bytes);
+/* True, from then on, when whole lines of a c of so many bytes are better written past the caches. */
+int pe_dot_past_caches(struct pe_dot_run *, size_t bytes);
 
 #endif

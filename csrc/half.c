@@ -43,14 +43,16 @@ static void finish(const struct product *p, float *tile, const struct pe_dot_row
 static void write_half(const struct product *p, const float *tile, const struct pe_dot_rows *r) {
     const struct pe_gemm_problem *g = &p->g;
     const struct pe_half_kernels *kernels = &p->ctx->kernels->half;
-    uint16_t line[PE_DOT_MAX_COLUMNS];
-    for (int64_t y = 0; y < r->rows; y++, tile += r->from_row) {
-        uint16_t *to = (uint16_t *)(void *)g->c + (r->i + y) * g->c_i + r->j * g->c_j;
-        if (g->c_j == 1 && p->past_caches && r->columns % 32 == 0 && (uintptr_t)to % 64 == 0)
-            kernels->stream_narrow(to, tile, (size_t)r->columns * 2);
-        else kernels->narrow(g->c_j == 1 ? to : line, tile, (size_t)r->columns);
-        for (int64_t x = 0; g->c_j != 1 && x < r->columns; x++) to[x * g->c_j] = line[x];
-    }
+    uint16_t *to = (uint16_t *)(void *)g->c + r->i * g->c_i + r->j * g->c_j, line[PE_DOT_MAX_COLUMNS];
+    size_t rows = (size_t)r->rows, columns = (size_t)r->columns;
+    if (g->c_j == 1 && p->past_caches && columns % 32 == 0 && (uintptr_t)to % 64 == 0 && g->c_i % 32 == 0)
+        kernels->stream_narrow(to, g->c_i, tile, r->from_row, rows, columns);
+    else if (g->c_j == 1) kernels->narrow(to, g->c_i, tile, r->from_row, rows, columns);
+    else
+        for (int64_t y = 0; y < r->rows; y++) {
+            kernels->narrow(line, 0, tile + y * r->from_row, 0, 1, columns);
+            for (int64_t x = 0; x < r->columns; x++) to[y * g->c_i + x * g->c_j] = line[x];
+        }
 }
 
 static void take(const void *who, const struct pe_dot_rows *r) {

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { PACK_DEPTH = 64, PACK_PANELS = 8 }; /* rows at a time, over so many panels: few pages at once, long runs in each */
+
 struct packing {
     pe_context *ctx;
     const struct pe_gemm_problem *g;
@@ -29,16 +31,19 @@ int64_t pe_half_pack_bytes(const pe_context *ctx, int64_t k, int64_t n) {
 static void pack_b_body(int64_t begin, int64_t end, void *arg) {
     const struct packing *p = arg;
     const struct pe_gemm_problem *g = p->g;
-    int64_t nr = tile_of(p->ctx)->nr;
+    int64_t nr = tile_of(p->ctx)->nr, panels = parts(g->n, nr), depth = g->b_p == 1 ? max64(g->k, 1) : PACK_DEPTH;
     for (int64_t x = begin; x < end; x++)
-        p->ctx->kernels->half.pack((uint16_t *)(void *)(p->to + (size_t)x * p->each),
-                                   (const uint16_t *)g->b + x * nr * g->b_j, g->b_p, g->b_j, (size_t)g->k,
-                                   (size_t)min64(nr, g->n - x * nr));
+        for (int64_t k = 0; k < g->k; k += depth)
+            for (int64_t panel = x * PACK_PANELS; panel < min64((x + 1) * PACK_PANELS, panels); panel++)
+                p->ctx->kernels->half.pack(
+                    (uint16_t *)(void *)(p->to + (size_t)panel * p->each) + k * nr,
+                    (const uint16_t *)g->b + k * g->b_p + panel * nr * g->b_j, g->b_p, g->b_j,
+                    (size_t)min64(depth, g->k - k), (size_t)min64(nr, g->n - panel * nr));
 }
 
 void pe_half_pack_b(pe_context *ctx, const struct pe_gemm_problem *g, uint16_t *to, int threads) {
     struct packing p = { .ctx = ctx, .g = g, .to = (uint8_t *)to, .each = panel_bytes(ctx, g->k) };
-    pe_parallel_for(ctx, parts(g->n, tile_of(ctx)->nr), 1, threads, pack_b_body, &p);
+    pe_parallel_for(ctx, parts(g->n, tile_of(ctx)->nr * PACK_PANELS), 1, threads, pack_b_body, &p);
 }
 
 void pe_half_widen(const pe_context *ctx, const void *panels, int64_t k, int64_t j, int64_t columns, int64_t p0,
@@ -52,8 +57,10 @@ void pe_half_widen(const pe_context *ctx, const void *panels, int64_t k, int64_t
 
 /* ---- a ---- */
 
-/* In place: each row's words lie in order, in whole steps of the tile. */
+/* In place: each row's words lie in order, in whole steps of the tile. Rows a power of two apart evict each other from
+ * L1, a tenth of the time; to copy them pays from many columns on. */
 static int lies_ready(const pe_context *ctx, const struct pe_gemm_problem *g) {
+    if (g->a_i % 512 == 0 && g->m > 1 && g->n >= 4096) return 0;
     return g->a_p == 1 && g->k > 0 && g->k % (2 * tile_of(ctx)->deep) == 0 && (g->a_i >= 32 || g->m == 1);
 }
 

@@ -10,33 +10,39 @@ size_t pe_qgemm_row_bytes(const struct pe_kernels *kernels, int64_t k) {
 }
 
 /* Finished sums, as they are. */
-static void take_whole(const struct pe_qproduct *q, const struct pe_dot_rows *rows) {
-    const struct pe_half_kernels *streams = &q->ctx->kernels->half;
-    for (int64_t y = 0; y < rows->rows; y++) {
-        const int32_t *sums = rows->from + y * rows->from_row;
-        int32_t *to = q->whole + (rows->i + y) * q->c_i + rows->j * q->c_j;
-        size_t bytes = (size_t)rows->columns * sizeof *to;
-        if (q->c_j != 1)
-            for (int64_t x = 0; x < rows->columns; x++) to[x * q->c_j] = sums[x];
-        else if (q->past_caches && bytes % 64 == 0 && (uintptr_t)to % 64 == 0) streams->stream(to, sums, bytes);
-        else memcpy(to, sums, bytes);
-    }
+static void take_whole(const struct pe_qproduct *q, const struct pe_dot_rows *r) {
+    const struct pe_kernels *kernels = q->ctx->kernels;
+    int32_t *to = q->whole + r->i * q->c_i + r->j * q->c_j;
+    size_t rows = (size_t)r->rows, columns = (size_t)r->columns;
+    if (q->c_j == 1 && q->past_caches && columns % 16 == 0 && (uintptr_t)to % 64 == 0 && q->c_i % 16 == 0)
+        kernels->half.stream(to, q->c_i, r->from, r->from_row, rows, columns);
+    else if (q->c_j == 1) /* a copy of words, whatever they are */
+        kernels->gemm.copy((float *)(void *)to, q->c_i, (const float *)(const void *)r->from, r->from_row, 1, rows, columns);
+    else
+        for (int64_t y = 0; y < r->rows; y++)
+            for (int64_t x = 0; x < r->columns; x++) to[y * q->c_i + x * q->c_j] = r->from[y * r->from_row + x];
 }
 
-static void take_scaled(const struct pe_qproduct *q, const struct pe_dot_rows *rows) {
-    float line[PE_DOT_MAX_COLUMNS];
-    for (int64_t y = 0; y < rows->rows; y++) {
-        int64_t i = rows->i + y, j = rows->j;
-        float *to = q->real + i * q->c_i + j * q->c_j, *out = q->c_j == 1 ? to : line;
-        q->ctx->kernels->qgemm.scale(out, rows->from + y * rows->from_row, q->scale_a[i], q->scale_b + j,
-                                     q->bias ? q->bias + j : NULL, (size_t)rows->columns);
+static void scale(const struct pe_qproduct *q, const struct pe_dot_rows *r, int64_t y, int64_t rows, float *out,
+                  int64_t out_row) {
+    q->ctx->kernels->qgemm.scale(out, out_row, r->from + y * r->from_row, r->from_row, q->scale_a + r->i + y,
+                                 q->scale_b + r->j, q->bias ? q->bias + r->j : NULL, (size_t)rows, (size_t)r->columns);
+}
+
+static void take_scaled(const struct pe_qproduct *q, const struct pe_dot_rows *r) {
+    float line[PE_DOT_MAX_COLUMNS], *to = q->real + r->i * q->c_i + r->j * q->c_j;
+    if (q->c_j == 1) scale(q, r, 0, r->rows, to, q->c_i);
+    if (q->c_j == 1 && !q->activation) return;
+    for (int64_t y = 0; y < r->rows; y++, to += q->c_i) {
+        float *out = q->c_j == 1 ? to : line;
+        if (out == line) scale(q, r, y, 1, line, 0);
         if (q->activation) {
             const void *in[1] = { out };
             const ptrdiff_t step[1] = { 1 };
-            q->activation(out, in, step, (size_t)rows->columns);
+            q->activation(out, in, step, (size_t)r->columns);
         }
         if (out == line)
-            for (int64_t x = 0; x < rows->columns; x++) to[x * q->c_j] = line[x];
+            for (int64_t x = 0; x < r->columns; x++) to[x * q->c_j] = line[x];
     }
 }
 

@@ -16,12 +16,14 @@ struct pe_half_kernels {
     /* The other way, to float32: to[p*to_row + j] = step p of column j, first <= p < first + depth, j < columns, a
      * multiple of 16. No overlap. */
     void (*unpack)(float *to, ptrdiff_t to_row, const uint16_t *panel, size_t first, size_t depth, size_t columns);
-    /* to[j] = from[j] rounded to nearest even, j < n. No overlap. */
-    void (*narrow)(uint16_t *to, const float *from, size_t n);
-    /* copy and narrow past the caches, for lines that are written whole: `to` on a boundary of 64 bytes, bytes a
-     * multiple of 64. Visible to other threads after `fence`. */
-    void (*stream)(void *to, const void *from, size_t bytes);
-    void (*stream_narrow)(uint16_t *to, const float *from, size_t bytes);
+    /* to[i*to_row + j] = from[i*from_row + j] rounded to nearest even, below 2^-126 to 0; i < rows, j < columns. No
+     * overlap. */
+    void (*narrow)(uint16_t *to, ptrdiff_t to_row, const float *from, ptrdiff_t from_row, size_t rows, size_t columns);
+    /* The same, and the same of words as they are, past the caches, for lines that are written whole: rows begin on a
+     * boundary of 64 bytes of `to` and are a multiple of that. Visible to other threads after `fence`. */
+    void (*stream_narrow)(uint16_t *to, ptrdiff_t to_row, const float *from, ptrdiff_t from_row, size_t rows,
+                          size_t columns);
+    void (*stream)(int32_t *to, ptrdiff_t to_row, const int32_t *from, ptrdiff_t from_row, size_t rows, size_t columns);
     void (*fence)(void);
 };
 

@@ -15,10 +15,10 @@ struct pe_qgemm_kernels {
     /* k elements of a row of a, in groups at `to`, the last filled with zeros (with as many as make `deep` groups); each
      * byte ^ flip (0 or 128). */
     void (*pack_a)(uint8_t *to, const uint8_t *from, ptrdiff_t from_k, size_t k, uint8_t flip);
-    /* out[j] = float(sums[j]) * (scale_a * scale_b[j]) + bias[j], j < n, each step rounded; bias may be NULL.
-     * Reads scale_b and bias up to n. No overlap. */
-    void (*scale)(float *out, const int32_t *sums, float scale_a, const float *scale_b, const float *bias,
-                  size_t n);
+    /* out[i*out_row + j] = float(sums[i*sums_row + j]) * (scale_a[i] * scale_b[j]) + bias[j], i < rows, j < n, each step
+     * rounded; bias may be NULL. Reads scale_b and bias up to n. No overlap. */
+    void (*scale)(float *out, ptrdiff_t out_row, const int32_t *sums, ptrdiff_t sums_row, const float *scale_a,
+                  const float *scale_b, const float *bias, size_t rows, size_t n);
     /* *low = min(0, x...), *high = max(0, x...); both NaN when an x is NaN or infinite. */
     void (*range)(float *low, float *high, const float *x, size_t n);
     /* to[i] = clamp(round(x[i] * inverse) + zero, least, most), ties to even; |x[i] * inverse| < 2^30. */

@@ -190,6 +190,8 @@ def linear(input, weights, Tensor bias=None, int activation=PE_NO_ACTIVATION, Te
                                          or wants_grad(residual))
     if not recorded:
         return run_linear(x, weight, bias, activation, residual, False)
+    if x.view.dtype != PE_FLOAT32:
+        raise TypeError("linear: bfloat16 has no gradient; use no_grad(), or float32 for what is trained")
     if activation == PE_NO_ACTIVATION:
         out = run_linear(x, weight, bias, activation, residual, True)
         return record(out, "linear", (x, weight, bias, residual), (x, weight))

@@ -74,9 +74,9 @@ static int refused_process(void) {
     const stack_t stack = { .ss_sp = small, .ss_size = sizeof small };
     if (sigaltstack(&stack, NULL)) return 1; /* smaller than any that this machine allows */
     prepare();
-    const char *const *names = pe_isa_levels();
-    int right = half_order() != TILES;
-    for (; *names; names++) right &= strcmp(*names, "amx") != 0;
+    const char *const *names = pe_isa_levels(), *wanted = getenv("PYENGINE_ISA");
+    int right = half_order() != TILES, asked = !wanted || !strcmp(wanted, "amx");
+    for (; *names && asked; names++) right &= strcmp(*names, "amx") != 0;
     struct products p = make_products();
     right &= is_right(&p);
     drop_products(&p);

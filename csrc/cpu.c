@@ -56,7 +56,7 @@ static unsigned saved_state(void) {
 }
 
 /* Linux gives a process the 8 KB of tile registers on request alone (from 5.16 on). It refuses where a thread has a
- * signal stack too small for them, and from then on it refuses such signal stacks: whoever uses no tiles must not ask. */
+ * signal stack too small for them, and from then on it refuses such stacks: whoever uses no tiles must not ask. */
 #if defined(__linux__) && defined(SYS_arch_prctl)
 enum { ASK_SUPPORTED = 0x1021, ASK_PERMISSION = 0x1023, TILE_DATA = 18 };
 static int system_knows_tiles(void) {

@@ -31,7 +31,7 @@ struct pe_dot_run {
 /* Cuts c into tasks by its shape and runs them over the pool. Any sum is one thread's, group by group in order. */
 void pe_dot_run(struct pe_dot_run *);
 
-/* Bytes of a packed row of a (odd in cache lines, so that the rows of a tile do not evict each other) and of a panel. */
+/* Bytes of a packed row of a (odd in cache lines: the rows of a tile shall not evict each other) and of a panel. */
 size_t pe_dot_row_bytes(const struct pe_dot_kernels *, int64_t groups);
 size_t pe_dot_panel_bytes(const struct pe_dot_kernels *, int64_t groups);
 

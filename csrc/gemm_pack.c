@@ -101,7 +101,8 @@ pe_status pe_pack_bytes(pe_context *ctx, const pe_pack_args *args, size_t *bytes
     if (status) return status;
     int64_t k = args->b->shape[0], n = args->b->shape[1], lanes = ctx->kernels->vector_floats, elements;
     if (n > INT64_MAX - lanes || __builtin_mul_overflow(parts(n, lanes) * lanes, k, &elements) ||
-        elements > INT64_MAX / 4 - HEAD_BYTES || (is_for_tile(ctx, args->b->dtype) && pe_half_pack_bytes(ctx, k, n) < 0))
+        elements > INT64_MAX / 4 - HEAD_BYTES ||
+        (is_for_tile(ctx, args->b->dtype) && pe_half_pack_bytes(ctx, k, n) < 0))
         return pe_fail(err, PE_ERR_SHAPE, -1, "pack: a weight of %lld x %lld is too large", (long long)k,
                        (long long)n);
     *bytes = (size_t)elements * pe_dtype_size(args->b->dtype) + HEAD_BYTES;

@@ -86,7 +86,8 @@ static int run_one(pe_context *ctx, const struct pe_gemm_problem *g) {
         rows.a = memory;
     }
     if (done && !g->packed)
-        pe_half_pack_b(ctx, g, (uint16_t *)(void *)(memory + a_bytes), pe_threads_for(ctx, (double)g->n * (double)g->k * 0.1));
+        pe_half_pack_b(ctx, g, (uint16_t *)(void *)(memory + a_bytes),
+                       pe_threads_for(ctx, (double)g->n * (double)g->k * 0.1));
     if (done) {
         p.run = (struct pe_dot_run){
             .ctx = ctx, .kernels = tile, .m = g->m, .n = g->n, .groups = parts(g->k, 2), .a = rows.a,

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-enum { PACK_DEPTH = 64, PACK_PANELS = 8 }; /* rows at a time, over so many panels: few pages at once, long runs in each */
+/* rows at a time, over so many panels: few pages at once, long runs in each */
+enum { PACK_DEPTH = 64, PACK_PANELS = 8 };
 
 struct packing {
     pe_context *ctx;

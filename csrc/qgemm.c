@@ -17,7 +17,8 @@ static void take_whole(const struct pe_qproduct *q, const struct pe_dot_rows *r)
     if (q->c_j == 1 && q->past_caches && columns % 16 == 0 && (uintptr_t)to % 64 == 0 && q->c_i % 16 == 0)
         kernels->half.stream(to, q->c_i, r->from, r->from_row, rows, columns);
     else if (q->c_j == 1) /* a copy of words, whatever they are */
-        kernels->gemm.copy((float *)(void *)to, q->c_i, (const float *)(const void *)r->from, r->from_row, 1, rows, columns);
+        kernels->gemm.copy((float *)(void *)to, q->c_i, (const float *)(const void *)r->from, r->from_row, 1, rows,
+                           columns);
     else
         for (int64_t y = 0; y < r->rows; y++)
             for (int64_t x = 0; x < r->columns; x++) to[y * q->c_i + x * q->c_j] = r->from[y * r->from_row + x];

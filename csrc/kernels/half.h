@@ -1,6 +1,6 @@
 /* The product of bfloat16 by instructions that multiply pairs and add them in float32: c[i,j] = sum over p of
- * a[i,p] b[p,j]. The tile is dot.h's, whose words are pairs: steps 2g and 2g+1 of k. Its bits are the instruction's own,
- * in rounding steps to nearest even, where numbers below 2^-126 count as 0, given and made:
+ * a[i,p] b[p,j]. The tile is dot.h's, whose words are pairs: steps 2g and 2g+1 of k. Its bits are the instruction's
+ * own, in rounding steps to nearest even, where numbers below 2^-126 count as 0, given and made:
  *   avx512_bf16   a chain over the pairs: fma(a[2g+1], b[2g+1], .), then fma(a[2g], b[2g], .)
  *   amx           32 steps of k at a time: two chains from 0, over the even and the odd ones; their sum; c plus that */
 #ifndef PE_KERNELS_HALF_H

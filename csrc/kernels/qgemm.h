@@ -9,14 +9,15 @@
 struct pe_qgemm_kernels {
     struct pe_dot_kernels dot;
     /* One panel: to[g*4nr + 4j + t] = from[(4g+t)*from_k + j*from_j], 0 where 4g+t >= k or j >= n;
-     * sums[j] = sum over p of from[p*from_k + j*from_j]. n <= nr; writes whole multiples of `deep` groups. No overlap. */
+     * sums[j] = sum over p of from[p*from_k + j*from_j]. n <= nr; writes whole multiples of `deep` groups. No
+     * overlap. */
     void (*pack_b)(int8_t *to, int32_t *sums, const int8_t *from, ptrdiff_t from_k, ptrdiff_t from_j,
                    size_t k, size_t n);
-    /* k elements of a row of a, in groups at `to`, the last filled with zeros (with as many as make `deep` groups); each
-     * byte ^ flip (0 or 128). */
+    /* k elements of a row of a, in groups at `to`, filled with zeros up to a multiple of `deep` groups; each byte ^ flip
+     * (0 or 128). */
     void (*pack_a)(uint8_t *to, const uint8_t *from, ptrdiff_t from_k, size_t k, uint8_t flip);
-    /* out[i*out_row + j] = float(sums[i*sums_row + j]) * (scale_a[i] * scale_b[j]) + bias[j], i < rows, j < n, each step
-     * rounded; bias may be NULL. Reads scale_b and bias up to n. No overlap. */
+    /* out[i*out_row + j] = float(sums[i*sums_row + j]) * (scale_a[i] * scale_b[j]) + bias[j], i < rows, j < n, each
+     * step rounded; bias may be NULL. Reads scale_b and bias up to n. No overlap. */
     void (*scale)(float *out, ptrdiff_t out_row, const int32_t *sums, ptrdiff_t sums_row, const float *scale_a,
                   const float *scale_b, const float *bias, size_t rows, size_t n);
     /* *low = min(0, x...), *high = max(0, x...); both NaN when an x is NaN or infinite. */

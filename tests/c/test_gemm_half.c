@@ -1,6 +1,6 @@
-/* Products of bfloat16, for any layout, shape, pack, batch of rows and thread count, between guard pages. With a float32
- * operand: the bits of the same product of the operands widened. Of two: the same, or where the level has an instruction
- * for pairs, the bits of that instruction's own order (kernels/half.h), computed here step by step. */
+/* Products of bfloat16, for any layout, shape, pack, batch of rows and thread count, between guard pages. With a
+ * float32 operand: the bits of the same product of the operands widened. Of two: the same, or where the level has an
+ * instruction for pairs, the bits of that instruction's own order (kernels/half.h), computed here step by step. */
 #include "half_chain.h"
 
 /* Cuts f's elements to bfloat16 and gives their upper halves in the same layout, at a guard page. */
@@ -92,7 +92,8 @@ static void test_shapes(void) {
 /* A bfloat16 c: the float32 c, rounded once. */
 static void one_rounded(int64_t m, int64_t n, int64_t k, enum layout lc) {
     struct operand a = make_matrix(m, k, any_layout(), 0), b = make_matrix(k, n, any_layout(), 0);
-    struct operand half_a = make_half(&a, ROWS, 0), half_b = make_half(&b, COLUMNS, 0), wide = make_matrix(m, n, ROWS, 0);
+    struct operand half_a = make_half(&a, ROWS, 0), half_b = make_half(&b, COLUMNS, 0);
+    struct operand wide = make_matrix(m, n, ROWS, 0);
     struct operand rounded = make_guarded(PE_BFLOAT16, m, n, ROWS, 0), c = make_guarded(PE_BFLOAT16, m, n, lc, 0);
     multiply(&half_a.t, &half_b.t, NULL, &wide.t, 0);
     multiply(&half_a.t, &half_b.t, NULL, &c.t, 0);
@@ -102,7 +103,9 @@ static void one_rounded(int64_t m, int64_t n, int64_t k, enum layout lc) {
         for (int64_t j = 0; j < n; j++)
             wrong += memcmp((char *)c.t.data + i * c.t.strides[0] + j * c.t.strides[1],
                             (char *)rounded.t.data + i * rounded.t.strides[0] + j * rounded.t.strides[1], 2) != 0;
-    if (wrong) fprintf(stderr, "rounded %lld x %lld x %lld: %lld wrong\n", (long long)m, (long long)k, (long long)n, (long long)wrong);
+    if (wrong)
+        fprintf(stderr, "rounded %lld x %lld x %lld: %lld wrong\n", (long long)m, (long long)k, (long long)n,
+                (long long)wrong);
     CHECK(wrong == 0);
     drop(&a), drop(&b), drop(&half_a), drop(&half_b), drop(&wide), drop(&rounded), drop(&c);
 }
@@ -149,14 +152,15 @@ static void test_epilogue_and_batch(void) {
     drop(&a), drop(&b), drop(&half_a), drop(&half_b), drop(&bias), drop(&residual), drop(&c), drop(&sums);
 }
 
-/* Near the edges of float32: infinities and NaN pass, what is below 2^-126 counts as 0 where the instruction says so. */
+/* Near the edges of float32: infinities and NaN pass, what is below 2^-126 is 0 where the instruction says so. */
 static void test_edges(void) {
     static const float lefts[] = { 0x1p-100f, 0x1p-130f, INFINITY, NAN, -0.0f, 0x1p127f };
     static const float rights[] = { 0x1p-30f, 1, -INFINITY, 0, 0x1p127f };
     for (int x = 0; x < 6; x++)
         for (int y = 0; y < 5; y++)
             for (int k = 1; k < 36; k += 17) {
-                struct operand a = make_matrix(3, k, ROWS, 0), b = make_matrix(k, 3, ROWS, 0), c = make_matrix(3, 3, ROWS, 0);
+                struct operand a = make_matrix(3, k, ROWS, 0), b = make_matrix(k, 3, ROWS, 0);
+                struct operand c = make_matrix(3, 3, ROWS, 0);
                 for (int p = 0; p < k; p++)
                     for (int i = 0; i < 3; i++) *at(&a.t, i, p) = p ? 0 : lefts[x], *at(&b.t, p, i) = p ? 1 : rights[y];
                 struct operand half_a = make_half(&a, ROWS, 0), half_b = make_half(&b, ROWS, 0);

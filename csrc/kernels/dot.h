@@ -15,8 +15,8 @@ typedef void pe_dot_finish(const struct pe_dot_tile *, const int32_t *from, int 
 
 /* c[i,j] += sum over g < groups of the product of word g of a's row i and word [g, j] of b, for i < rows (1 .. mr) and
  * the columns of `vectors` vectors. a: packed rows, a_row bytes apart; b: a panel, group g at b + 4 g nr;
- * c[i*c_row + j]. The sum starts at c when from_c is set, else at -zero[i] * sums[j] (bytes alone; at 0 when zero is NULL). c overlaps
- * nothing. No tail: the caller pads columns, and groups to a multiple of `deep`.
+ * c[i*c_row + j]. The sum starts at c when from_c is set, else at -zero[i] * sums[j] (bytes alone; at 0 when zero is
+ * NULL). c overlaps nothing. No tail: the caller pads columns, and groups to a multiple of `deep`.
  *
  * Kernels with a `strip` take all of a task's rows at once, at c_row = nr and vectors for all of nr, start at c or 0,
  * and hand rows on while they go: with `finish` set, and then without from_c, c is memory of one strip only.

@@ -13,8 +13,8 @@ struct pe_qgemm_kernels {
      * overlap. */
     void (*pack_b)(int8_t *to, int32_t *sums, const int8_t *from, ptrdiff_t from_k, ptrdiff_t from_j,
                    size_t k, size_t n);
-    /* k elements of a row of a, in groups at `to`, filled with zeros up to a multiple of `deep` groups; each byte ^ flip
-     * (0 or 128). */
+    /* k elements of a row of a, in groups at `to`, filled with zeros up to a multiple of `deep` groups; each byte ^
+     * flip (0 or 128). */
     void (*pack_a)(uint8_t *to, const uint8_t *from, ptrdiff_t from_k, size_t k, uint8_t flip);
     /* out[i*out_row + j] = float(sums[i*sums_row + j]) * (scale_a[i] * scale_b[j]) + bias[j], i < rows, j < n, each
      * step rounded; bias may be NULL. Reads scale_b and bias up to n. No overlap. */

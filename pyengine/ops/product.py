@@ -53,7 +53,7 @@ def linear(
     Arguments: activation, None or the name of one ("relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", ...);
     residual, a tensor of the result's shape.
     Shape: x (..., in), weight (out, in), bias (out) -> (..., out). ValueError names both shapes.
-    dtypes: float32, or x and weight bfloat16 (not recorded; sum, bias, activation and residual in float32, rounded once).
+    dtypes: float32, or x and weight bfloat16 (not recorded; all steps in float32, rounded once).
     Inference keeps a packed copy of a weight that is used again: see `pack`.
 
     >>> import pyengine as pe

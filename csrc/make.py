@@ -69,8 +69,10 @@ def find_compiler() -> list[str]:
     """CC, else Python's own compiler, else the first of cc, gcc and clang."""
     if sys.platform == "win32":
         raise BuildError("pyengine is built on Linux and macOS; on Windows use WSL")
-    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
-        words = shlex.split(command or "")
+    asked = shlex.split(os.environ.get("CC", ""))
+    if asked and not shutil.which(asked[0]):  # another one in its place would be a surprise found late
+        raise BuildError(f"pyengine: the environment variable CC names the compiler {asked[0]!r}, which is not there")
+    for words in (asked, shlex.split(sysconfig.get_config_var("CC") or ""), ["cc"], ["gcc"], ["clang"]):
         if words and shutil.which(words[0]):
             return words
     raise BuildError(
@@ -94,7 +96,10 @@ class Objects:
         self.machine = self._ask("-dumpmachine").partition("-")[0]
 
     def _ask(self, option: str) -> str:
-        return subprocess.run([*self.compiler, option], capture_output=True, text=True, check=True).stdout
+        done = subprocess.run([*self.compiler, option], capture_output=True, text=True)
+        if done.returncode != 0 or not done.stdout:
+            raise BuildError(f"pyengine: {shlex.join(self.compiler)} does not know {option}: is it a C compiler?")
+        return done.stdout
 
     def accepts(self, flags: list[str]) -> bool:
         command = [*self.compiler, *flags, "-fsyntax-only", "-x", "c", os.devnull]

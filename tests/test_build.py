@@ -64,6 +64,18 @@ def test_missing_compiler_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.startswith("pyengine needs a C compiler and found none: install gcc")
 
 
+@pytest.mark.parametrize(
+    ("compiler", "said"),
+    [("no-such-cc -O1", "the environment variable CC names the compiler 'no-such-cc', which is not there"),
+     ("false", "false does not know --version: is it a C compiler?")],
+)  # fmt: skip
+def test_a_wrong_cc_is_one_sentence(compiler: str, said: str, tmp_path: Path) -> None:
+    """And no other compiler is taken in its place."""
+    command = [sys.executable, str(make.CSRC / "make.py"), "--prefix", str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, "CC": compiler}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"pyengine: {said}\n")
+
+
 @pytest.fixture
 def objects(tmp_path: Path) -> make.Objects:
     return make.Objects(make.find_compiler(), tmp_path / "objects")

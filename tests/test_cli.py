@@ -110,6 +110,18 @@ def test_info(capsys):
     assert "threads" in text and "instructions" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("PYENGINE_ISA", "sse9", True), ("PYENGINE_ISA", "AVX2", True), ("PYENGINE_ISA", "generic", False),
+     ("PYENGINE_ISA", "", False), ("PYENGINE_NUM_THREADS", "two", True), ("PYENGINE_NUM_THREADS", "0", True),
+     ("PYENGINE_NUM_THREADS", " 3", False)],
+)  # fmt: skip
+def test_info_names_what_was_not_heeded(name, value, said):
+    done = run("-m", "pyengine", "info", environment={name: value})
+    assert done.returncode == 0 and done.stderr == ""
+    assert (f"{name}={value} is none and changes nothing" in done.stdout) == said
+
+
 def test_as_a_module():
     done = run("-m", "pyengine", "--version")
     assert done.returncode == 0 and done.stdout == f"pyengine {pe.__version__}\n"

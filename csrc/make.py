@@ -21,8 +21,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent
@@ -153,6 +154,15 @@ def is_fresh(target: Path, rule: Path) -> bool:
         return bool(needed) and all(os.stat(name).st_mtime_ns <= built for name in needed)
     except OSError:
         return False
+
+
+@contextmanager
+def time_kept(path: Path) -> Iterator[None]:
+    """Where what is done inside writes the same bytes again, the file stays as old as it was."""
+    before = (path.read_bytes(), path.stat().st_mtime_ns) if path.exists() else None
+    yield
+    if before and path.read_bytes() == before[0]:
+        os.utime(path, ns=(before[1], before[1]))
 
 
 def run(command: list[str]) -> str:

@@ -53,12 +53,13 @@ def show_config() -> None:
     import sys
 
     found, memory = _core.machine_info(), _core.memory_stats()
+    levels = found["isa_levels"]
     quota = f"{found['cpus_quota']:g} CPUs" if found["cpus_quota"] else "none"
     rows = [
         ("pyengine", f"{_core.__version__} on Python {platform.python_version()}, {platform.machine()}"),
         ("processor", found["cpu"] or platform.processor() or "unknown"),
         ("instructions", f"{found['isa']} (best here: {found['isa_best']}; PYENGINE_ISA lowers it to one of "
-                         f"{', '.join(found['isa_levels'])}{_unheeded('PYENGINE_ISA', '|'.join(found['isa_levels']))})"),
+                         f"{', '.join(levels)}{_unheeded('PYENGINE_ISA', '|'.join(levels))})"),
         ("caches", f"L1d {found['l1d'] >> 10} KiB, L2 {found['l2'] >> 10} KiB, L3 {found['l3'] >> 20} MiB"),
         ("processors", f"{found['cpus_online']} online, {found['cpus_affinity']} allowed, quota {quota}"),
         ("threads", f"{_core.get_num_threads()} (default {found['threads_default']}; PYENGINE_NUM_THREADS, "

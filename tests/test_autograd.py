@@ -95,6 +95,28 @@ def test_saved_output_written_in_place():
         y.sum().backward()
 
 
+@pytest.mark.parametrize("product", [
+    lambda x, w: x @ w, lambda x, w: pe.linear(x, w), lambda x, w: pe.addmm(pe.ones(3), x, w),
+    lambda x, w: pe.linear(x, w, activation="relu"), lambda x, w: x * w, lambda x, w: x.expand(2, 3, 3) @ w,
+])  # fmt: skip
+def test_a_factor_that_no_gradient_needs_may_be_written_and_is_not_kept(product):
+    """x is needed for w's gradient alone, and w for x's."""
+    for which in (0, 1):
+        factors = [leaf(*range(1, 10)).reshape(3, 3), pe.ones(3, 3)]
+        if which:
+            factors.reverse()
+        expected = pe.grad(product(*factors).sum(), factors[which])[0].tolist()
+        out = product(*factors).sum()
+        with pe.no_grad():
+            factors[which].mul_(2.0)  # the one that wants the gradient
+        assert pe.grad(out, factors[which])[0].tolist() == expected
+        out = product(*factors).sum()
+        with pe.no_grad():
+            factors[1 - which].mul_(2.0)
+        with pytest.raises(RuntimeError, match="written in place"):
+            pe.grad(out, factors[which])
+
+
 BY_INDEX = {
     "brackets": lambda x, i: x[i[0]],
     "array": lambda x, i: x[i[0].numpy()],
@@ -304,7 +326,7 @@ def test_slices_add_up_in_place():
         for index in parts:
             weight = drawn.normal(size=values[index].shape).astype(np.float32)
             part = y[index]
-            part.register_hook(lambda g: kept.append((g, g.numpy().copy())))
+            part.register_hook(lambda g, kept=kept: kept.append((g, g.numpy().copy())))
             total = total + (part * pe.from_numpy(weight)).sum()
             expected[index] += weight
         total.backward(retain_graph=True)

@@ -111,6 +111,17 @@ def test_an_object_is_rebuilt_when_what_it_includes_changes(objects: make.Object
     assert compiled([])
 
 
+def test_a_file_that_is_made_again_as_it_was_is_not_compiled_again(tmp_path: Path) -> None:
+    made = tmp_path / "made.c"
+    with make.time_kept(made):
+        made.write_text("int x;")
+    os.utime(made, ns=(10**18, 10**18))
+    for text, kept in (("int x;", True), ("int y;", False)):
+        with make.time_kept(made):
+            made.write_text(text)
+        assert (made.stat().st_mtime_ns == 10**18) == kept
+
+
 def test_an_error_names_the_command(objects: make.Objects, tmp_path: Path) -> None:
     source = tmp_path / "wrong.c"
     source.write_text("int f(void) { return missing; }\n")

@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, how it fails."""
 
+import os
 import re
 import subprocess
 import sys
@@ -20,8 +21,9 @@ def trained(tmp_path_factory):
     return folder
 
 
-def run(*arguments):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60)
+def run(*arguments, environment=None):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, **(environment or {})})  # fmt: skip
 
 
 def test_train_says_what_it_does(tmp_path, capsys):

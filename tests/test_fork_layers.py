@@ -159,3 +159,18 @@ def test_child_repeats_all_while_a_thread_is_inside_them():
         stop.set()
         [t.join(LIMIT) for t in others]
     assert not failures and not any(t.is_alive() for t in others)
+
+
+def test_an_iteration_that_a_fork_cut_in_two():
+    """Its threads are the parent's: the child is told, and begins another one."""
+    loader = data.DataLoader(data.ArrayDataset(np.arange(300.0, dtype=np.float32)), 7, num_workers=2)
+    begun = iter(loader)
+    next(begun)
+
+    def work():
+        with pytest.raises(RuntimeError, match="threads of this iteration stayed in the process that began it"):
+            list(begun)
+        return sum(1 for _ in loader)
+
+    assert in_child(work) == "43"
+    assert sum(1 for _ in begun) == 42

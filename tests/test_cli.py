@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, how it fails."""
 
+import os
 import re
 import subprocess
 import sys
@@ -20,8 +21,9 @@ def trained(tmp_path_factory):
     return folder
 
 
-def run(*arguments):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60)
+def run(*arguments, environment=None):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, **(environment or {})})  # fmt: skip
 
 
 def test_train_says_what_it_does(tmp_path, capsys):
@@ -108,6 +110,18 @@ def test_info(capsys):
     assert main(["info"]) == 0
     text = capsys.readouterr().out
     assert "threads" in text and "instructions" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("PYENGINE_ISA", "sse9", True), ("PYENGINE_ISA", "AVX2", True), ("PYENGINE_ISA", "generic", False),
+     ("PYENGINE_ISA", "", False), ("PYENGINE_NUM_THREADS", "two", True), ("PYENGINE_NUM_THREADS", "0", True),
+     ("PYENGINE_NUM_THREADS", " 3", False)],
+)  # fmt: skip
+def test_info_names_what_was_not_heeded(name, value, said):
+    done = run("-m", "pyengine", "info", environment={name: value})
+    assert done.returncode == 0 and done.stderr == ""
+    assert (f"{name}={value} is none and changes nothing" in done.stdout) == said
 
 
 def test_as_a_module():

@@ -102,7 +102,7 @@ def test_saved_output_written_in_place():
 def test_a_factor_that_no_gradient_needs_may_be_written_and_is_not_kept(product):
     """x is needed for w's gradient alone, and w for x's."""
     for which in (0, 1):
-        factors = [leaf(*range(1, 10)).reshape(3, 3), pe.ones(3, 3)]
+        factors = [pe.tensor(np.arange(1, 10, dtype=np.float32).reshape(3, 3), requires_grad=True), pe.ones(3, 3)]
         if which:
             factors.reverse()
         expected = pe.grad(product(*factors).sum(), factors[which])[0].tolist()

@@ -10,6 +10,7 @@ import pyengine as pe
 from pyengine.cli import main
 from pyengine.io import load_file, save_file
 from pyengine.train import report
+from pyengine.train.jobs.digits import digits_model
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +30,14 @@ def test_train_says_what_it_does(tmp_path, capsys):
     assert main(["train", "digits", "--epochs", "2", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "1,437 images to learn from, 360 to test" in lines[0]
-    assert re.fullmatch(r"model:  64 -> .* -> 10, .*: [\d,]+ parameters", lines[1])
+    assert re.fullmatch(r"model: 64 -> .* -> 10, .*: [\d,]+ parameters", lines[1])
     epochs = [line for line in lines if line.startswith("epoch")]
     assert len(epochs) == 2 and all("loss" in line and "test accuracy" in line for line in epochs)
     assert any(re.fullmatch(r"test accuracy \d+\.\d\d%", line) for line in lines)
     weights = out / "digits.safetensors"
     assert f"wrote {weights}" in lines
     assert lines[-1] == f"next:   pyengine predict digits --weights '{weights}'"
-    assert sorted(load_file(weights)) == sorted(pe.train.digits.digits_model().state_dict())
+    assert sorted(load_file(weights)) == sorted(digits_model().state_dict())
 
 
 def test_picture(trained):
@@ -48,7 +49,7 @@ def test_without_matplotlib(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "has_matplotlib", lambda: False)
     assert main(["train", "digits", "--epochs", "1", "--quiet", "--out", str(tmp_path)]) == 0
     assert 'pip install "pyengine[plot]"' in capsys.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["digits.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.safetensors", "history.jsonl", "run.toml"]
 
 
 def test_seed_decides(tmp_path):

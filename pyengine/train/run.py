@@ -155,12 +155,12 @@ class JobTrainer(Trainer):
 
 
 class _Checkpoint(Callback):
-    """Saves every SECONDS and where a run is stopped."""
+    """Saves every SECONDS and where a run is stopped: in an epoch, or between two."""
 
     last = True
 
     def __init__(self, path):
-        self.path = path
+        self.path, self.ended = path, None
 
     def fit_begin(self, trainer):
         self.next = time.monotonic() + SECONDS
@@ -172,6 +172,13 @@ class _Checkpoint(Callback):
     def stopped(self, trainer):
         trainer.save(self.path)
         self.next = time.monotonic() + SECONDS
+
+    def epoch_end(self, trainer):
+        self.ended = trainer.epoch  # with all that belongs to it
+
+    def fit_end(self, trainer):
+        if trainer.stop and not trainer.inside and self.ended == trainer.epoch:
+            self.stopped(trainer)
 
 
 class _Bar(ProgressBar):

@@ -51,17 +51,9 @@ def shift_flip(images, shift=1, value=0.0, generator=None):
     >>> shift_flip(pe.zeros(3, 1, 4, 4), value=1.0).shape
     (3, 1, 4, 4)
     """
-    import numpy
-
     if images.ndim != 4 or shift < 0:
         raise ValueError(f"shift_flip: images (N, C, H, W) and shift >= 0 are needed, got {images.shape} and {shift}")
-    count, _, height, width = images.shape
-    wide = numpy.pad(images.numpy(), ((0, 0), (0, 0), (shift,) * 2, (shift,) * 2), constant_values=value)
-    down, right = pe.randint(0, 2 * shift + 1, (2, count, 1), generator=generator).numpy()
-    columns = numpy.arange(width) + numpy.zeros((count, 1), int)
-    flipped = pe.rand(count, generator=generator).numpy() < 0.5
-    columns[flipped] = columns[flipped, ::-1]
-    rows = (numpy.arange(height) + down)[:, None, :, None]
-    columns = (columns + right)[:, None, None, :]
-    picked = wide[numpy.arange(count)[:, None, None, None], numpy.arange(wide.shape[1])[:, None, None], rows, columns]
-    return pe.from_numpy(picked)
+    from .transforms import RandomCrop, RandomHorizontalFlip
+
+    moved = RandomCrop(images.shape[2:], padding=shift, fill=value)(images, generator=generator)
+    return RandomHorizontalFlip()(moved, generator=generator)

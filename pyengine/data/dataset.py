@@ -17,6 +17,17 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__} defines no __getitem__")
 
 
+class IterableDataset(Dataset):
+    """The base of streams: a subclass writes `__iter__`, whose samples come in its own order, and may write `__len__`.
+
+    A run that goes on within an epoch begins the stream anew and passes over the samples that were seen: they should
+    be the same each time, drawn if at all from a generator of the stream's own, or from the loader's before the first.
+    """
+
+    def __iter__(self):
+        raise NotImplementedError(f"{type(self).__name__} defines no __iter__")
+
+
 class ArrayDataset(Dataset):
     """Rows of equally long arrays or tensors, in memory or memory-mapped: sample i is the tuple of their rows i.
 
@@ -84,7 +95,7 @@ class Subset(Dataset):
         import numpy
 
         self.dataset, self.indices = dataset, numpy.asarray(indices, "int64")
-        if hasattr(dataset, "take"):
+        if gives_batches(dataset):
             self.take = lambda rows: dataset.take(self.indices[rows])
 
     def __len__(self):
@@ -92,6 +103,11 @@ class Subset(Dataset):
 
     def __getitem__(self, index):
         return self.dataset[int(self.indices[index])]
+
+
+def gives_batches(dataset):
+    """True where take(rows) gives samples; the take() of arrays and tensors gives elements."""
+    return hasattr(dataset, "take") and not isinstance(dataset, Tensor) and not hasattr(dataset, "__array__")
 
 
 def random_split(dataset, lengths, generator=None):

@@ -1,14 +1,13 @@
 """The networks beside torchvision's with the same weights, and files that torch itself wrote."""
 
 import importlib.util
-import re
-import sys
 import warnings
 
 import numpy as np
 import pytest
 from beside import agree, pair
 from require import require
+from visions import torchvision_part
 
 import pyengine as pe
 from pyengine import models
@@ -28,22 +27,8 @@ def torch():
 
 @pytest.fixture(scope="module")
 def published(torch):
-    """torchvision.models. Its compiled operations, which no classifier uses, may be for another build of torch."""
-    here = importlib.util.find_spec("torchvision")
-    require("torchvision", here, "torchvision is not installed (pip install --no-deps torchvision==0.28.0)")
-    for _ in range(50):
-        try:
-            import torchvision.models
-
-            return torchvision.models
-        except RuntimeError as error:
-            missing = re.search(r"operator (torchvision::\w+) does not exist", str(error))
-            if missing is None:
-                raise
-            torch.library.define(missing[1], "(Tensor x) -> Tensor")
-            for name in [name for name in sys.modules if name.startswith("torchvision")]:
-                del sys.modules[name]
-    raise AssertionError("torchvision cannot be imported")
+    """torchvision.models."""
+    return torchvision_part("models")
 
 
 def same_net(torch, published, name, **options):

@@ -14,6 +14,7 @@ SUITES = {
     "optim": "steps of optimizers over many tensors, beside the rivals",
     "versus": "all of these beside the rivals; writes docs/benchmarks.md",
     "digits": "how well the digits job reads",
+    "examples": "every example, its figure beside its baseline; writes docs/examples.md",
     "loader": "batches of 60,000 images, and what the loop adds",
     "decode": "tokens a second of a decoder beside the bandwidth of its weights",
     "checkpoint": "files of weights beside the page cache and the safetensors library",

@@ -3,13 +3,14 @@
     pip download --no-deps metadrive-simulator==0.4.3 && python examples/driving.py metadrive_simulator-*.whl
 
 The expert of MetaDrive (Li et al. 2022, PPO) sees 275 numbers, of which the last 240 are a lidar's distances, and says
-how to steer and how much gas to give, with a deviation for each: 275-256-256-4, tanh. A student of a sixteenth of its
+how to steer and how much gas to give, with a deviation for each: 275-256-256-4, tanh. A student of a fourteenth of its
 size learns what it answers (Hinton, Vinyals & Dean 2015), on scenes drawn at random: no simulator is needed, and none
 of its code runs. Beside it: the best linear map of the same scenes, by scikit-learn.
 """
 
 import glob
 import io
+import os
 import sys
 import zipfile
 
@@ -61,7 +62,8 @@ def agreement(ours, theirs):
 
 
 def main(quick=False, data=None):
-    wheels = [data] if data else [*sys.argv[1:], *glob.glob("metadrive_simulator-*.whl")]
+    folder = os.environ.get("PYENGINE_DATA", ".")
+    wheels = [data] if data else [*sys.argv[1:], *glob.glob(f"{folder}/metadrive_simulator-*.whl")]
     wheel = next((str(w) for w in wheels if str(w).endswith(".whl")), None)
     if wheel is None:
         raise FileNotFoundError("the wheel is not here: pip download --no-deps metadrive-simulator==0.4.3")
@@ -82,7 +84,7 @@ def main(quick=False, data=None):
     return {
         "task": "driving: a policy taught to a smaller net",
         "data": f"MetaDrive's PPO expert (275-256-256-4), {len(learned):,} random scenes, {len(test):,} to test",
-        "model": "275-32-32-4, tanh: a thirteenth of the numbers",
+        "model": "275-32-32-4, tanh: a fourteenth of the numbers",
         "figure": f"R2 {told:.3f}, {near:.1%} of steering and gas within a tenth of the expert's",
         "baseline": f"scikit-learn's ridge regression: R2 {linear_told:.3f}, {linear_near:.1%}",
     }

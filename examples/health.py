@@ -1,4 +1,4 @@
-"""Health: is a lump malignant? 569 biopsies, 30 measures of their cell nuclei each. (Street, Wolberg & Mangasarian 1993)
+"""Health: is a lump malignant? 569 biopsies, 30 measures of cell nuclei each. (Street, Wolberg & Mangasarian 1993)
 
     python examples/health.py
 

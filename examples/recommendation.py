@@ -84,7 +84,8 @@ class Ridged(Trainer):
 def main(quick=False, data=None):
     ratings = load_movielens(data)
     order = np.random.default_rng(0).permutation(len(ratings.stars))
-    train, test = ([part[rows] for part in ratings[:3]] for rows in (order[20000:], order[:20000]))
+    train, test = ([part[rows] for part in ratings[:3]] for rows in (order[20000 : 25000 if quick else None],
+                   order[:20000]))  # fmt: skip
     rmse = {"mean": float(np.sqrt(np.mean((test[2] - train[2].mean()) ** 2)))}
 
     def one_hot(people, films):
@@ -103,7 +104,7 @@ def main(quick=False, data=None):
     print("RMSE in stars: " + ", ".join(f"{name} {value:.4f}" for name, value in rmse.items()))
     return {
         "task": "recommendation: how many stars",
-        "data": "MovieLens 100k, 80,000 ratings learned from, 20,000 to test",
+        "data": f"MovieLens 100k, {len(train[2]):,} ratings learned from, {len(test[2]):,} to test",
         "model": "matrix factorization, neural collaborative filtering; sparse gradients",
         "figure": f"RMSE {rmse['factors']:.4f}, {rmse['neural']:.4f}",
         "baseline": f"the mean {rmse['mean']:.4f}; scikit-learn's ridge of person and film {rmse['ridge']:.4f}",

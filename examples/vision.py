@@ -20,7 +20,7 @@ def main(quick=False, data=None):
     job = FashionMNIST(data=data, epochs=1 if quick else 3)
     found = job.load()
     if quick:
-        found = Data(*([part[:512] for part in side] for side in found[:2]), "a few pictures")
+        found = Data(*(tuple(part[:512] for part in side) for side in found[:2]), "a few pictures")
     with tempfile.TemporaryDirectory() as folder:
         train_job(job, folder, data=found, progress=False)
         accuracy = evaluate_job(folder, data=found)[1]["accuracy"]

@@ -10,6 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 import real_data
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyengine import data
 from pyengine.data.packages import Package
@@ -32,7 +34,7 @@ def test_breast_cancer():
     assert np.array_equal(found.features, x.astype("float32")) and np.array_equal(found.labels, y)
     module = importlib.import_module("pyengine.data.breast_cancer")
     known = datasets.load_breast_cancer()
-    assert module.NAMES == tuple(known.feature_names) and module.CLASSES == tuple(known.target_names)
+    assert list(known.feature_names) == list(module.NAMES) and list(known.target_names) == list(module.CLASSES)
 
 
 def test_sp500():
@@ -103,6 +105,8 @@ def test_what_is_missing_is_told(tmp_path, name, monkeypatch):
         (tmp_path / "other.csv").write_text("")
         with pytest.raises(FileNotFoundError, match=text):
             loader(path)
+    for module in ("sklearn", "arch", "recbole", "aeon"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "meta_path", [])
     with pytest.raises(FileNotFoundError, match="is not installed: " + text[4:]):
@@ -169,14 +173,14 @@ def test_damaged_cancer(tmp_path, content, text):
 HEAD = "Date,Open,High,Low,Close,Adj Close,Volume\n"
 
 
-@pytest.mark.parametrize("content, text", [
-    (b"", r"sp500\.csv\.gz: columns .* are needed, got"), (gzip.compress(b"a,b\n1,2\n"), "got .'a', 'b'"),
-    (gzip.compress((HEAD + "1/4/1999,1,2,3,4,5,x\n").encode()), "sp500"), (gzip.compress(HEAD.encode())[:-9], "sp500"),
-    (gzip.compress((HEAD + "1999,1,2,3,4,5,6\n").encode()), "sp500"), (gzip.compress((HEAD + "1,2\n").encode()), "line 2"),
-    (gzip.compress(HEAD.encode()), "no days|sp500"),
+@pytest.mark.parametrize("packed, content, text", [
+    (False, "", r"sp500\.csv\.gz: rows under .* are needed, got None"), (True, "a,b\n1,2\n", "got .'a', 'b'"),
+    (True, HEAD, "rows under"), (True, HEAD + "1/4/1999,1,2,3,4,5,x\n", "sp500.csv.gz: invalid literal"),
+    (True, HEAD + "1999,1,2,3,4,5,6\n", "sp500.csv.gz: not enough"), (True, HEAD + "1,2\n", "line 2 has 2 cells"),
+    (False, HEAD + "13/40/1999,1,2,3,4,5,6\n", "sp500.csv.gz: .*1999-13"),
 ])  # fmt: skip
-def test_damaged_prices(tmp_path, content, text):
-    (tmp_path / "sp500.csv.gz").write_bytes(content)
+def test_damaged_prices(tmp_path, packed, content, text):
+    (tmp_path / "sp500.csv.gz").write_bytes(gzip.compress(content.encode()) if packed else content.encode())
     with pytest.raises(ValueError, match=text):
         data.load_sp500(tmp_path)
 
@@ -194,7 +198,7 @@ def test_damaged_ratings_and_motions(tmp_path):
     found = data.load_movielens(tmp_path)
     assert found.users.tolist() == [6] and found.titles == ('A "film',)
     for content, text in [("@data\n", "shape"), ("@data\n1,2:Standing\n", r"got shape \(1, 1, 2\)"),
-                          ("@data\n1,2:Flying\n", "not in tuple"), ("@data\n1,x:Running\n", "TRAIN.ts: could")]:  # fmt: skip
+                          ("1,2:Flying\n", "not in tuple"), ("1,x:Running\n", "TRAIN.ts: could")]:  # fmt: skip
         (tmp_path / "BasicMotions_TRAIN.ts").write_text(content)
         with pytest.raises(ValueError, match=text):
             data.load_basic_motions(tmp_path)
@@ -235,6 +239,19 @@ def test_sound_that_is_none(tmp_path):
     assert data.read_wav(path)[0].shape == (1, 40)  # what there is of it
     with pytest.raises(FileNotFoundError):
         data.read_wav(tmp_path / "none.wav")
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=60), st.integers(0, 60))
+def test_sound_garbage(tmp_path_factory, garbage, place):
+    path = tmp_path_factory.getbasetemp() / "garbage.wav"
+    whole = wav(2, 2, bytes(40))
+    for content in (garbage, whole[:place] + garbage, whole[:place] + garbage + whole[place + len(garbage) :]):
+        path.write_bytes(content)
+        try:
+            assert data.read_wav(path)[0].nbytes <= 4 * len(content)
+        except ValueError as error:
+            assert "garbage.wav" in str(error)
 
 
 def test_packed_tables(tmp_path):

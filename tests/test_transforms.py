@@ -49,6 +49,8 @@ def test_other_shapes_and_types_are_refused(transform):
             transform(X.astype("float64"), LABELS)
     with pytest.raises(TypeError, match=f"{name}: an array or a tensor is needed, got list"):
         transform(X.tolist(), LABELS)
+    with pytest.raises(TypeError, match=rf"{name}: NumPy has no bfloat16 \(shape \(6, 3, 9, 7\)\)"):
+        transform(pe.from_numpy(X).to(pe.bfloat16), LABELS)
 
 
 def test_further_parts_are_handed_through():

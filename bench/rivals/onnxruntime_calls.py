@@ -164,6 +164,6 @@ def network(p, make):
 
 BUILDERS = {
     "matmul": matmul, "linear": linear, "linear_int8": linear_int8, "linear_int4": linear_int4,
-    "matmul_int8": matmul_int8, "mlp_infer": mlp_infer, "conv": conv, "network": network,
+    "matmul_int8": matmul_int8, "mlp_infer": mlp_infer, "conv": conv, "network": network, "text_network": network,
     "recurrence": recurrence,
 }  # fmt: skip

@@ -141,5 +141,7 @@ def network(p, make):
     return {"": [asked(started(CORE.read_model(model)), x)]}
 
 
-BUILDERS = {"matmul": matmul, "linear": linear, "mlp_infer": mlp_infer, "conv": conv, "network": network,
-            "recurrence": recurrence}  # fmt: skip
+BUILDERS = {
+    "matmul": matmul, "linear": linear, "mlp_infer": mlp_infer, "conv": conv, "network": network,
+    "text_network": network, "recurrence": recurrence,
+}  # fmt: skip

@@ -10,8 +10,8 @@ from torchlike import linear as linear_layer
 from torchlike import perceptron, train
 
 TUNED = False
-RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape", "recurrence_train",
-            "attention_backward"}  # fmt: skip
+RECORDED = {"mlp_train", "network_train", "text_network_train", "conv_backward", "both_ways", "tape",
+            "recurrence_train", "attention_backward"}  # fmt: skip
 
 
 def prepare(threads, tuned):

@@ -34,12 +34,8 @@ def network(p, make, tuned):
     image = x.contiguous(memory_format=torch.channels_last)
     calls["channels_last"] = [lambda: wide(image)]
     if tuned:
-        import torch._inductor.config as inductor
-
-        inductor.freezing = True
         frozen = torch.jit.optimize_for_inference(torch.jit.trace(model, x))
-        compiled = torch.compile(wide)
-        calls |= {"frozen": [lambda: frozen(x)], "compiled": [lambda: compiled(image)]}
+        calls |= {"frozen": [lambda: frozen(x)], "compiled": [compiled_frozen(wide, image)]}
     return calls
 
 
@@ -56,6 +52,29 @@ def network_train(p, make, tuned):
     return {name: [torchlike.train_network(torch, ported.MODELS, p, make, how)] for name, how in kinds.items()}
 
 
+def text_network(p, make, tuned):
+    model, ids = torchlike.text_network(torch, ported.MODELS, p, make)
+    calls = {"": [lambda: model(ids)]}
+    if tuned:
+        frozen = torch.jit.optimize_for_inference(torch.jit.trace(model, ids))
+        calls |= {"frozen": [lambda: frozen(ids)], "compiled": [compiled_frozen(model, ids)]}
+    return calls
+
+
+def compiled_frozen(model, *inputs):
+    """A call of torch.compile's model, whose weights are packed while it compiles."""
+    import torch._inductor.config as inductor
+
+    inductor.freezing = True
+    made = torch.compile(model)
+    return lambda: made(*inputs)
+
+
+def text_network_train(p, make, tuned):
+    kinds = {"": lambda model: model} | ({"compiled": torch.compile} if tuned else {})
+    return {name: [torchlike.train_text_network(torch, ported.MODELS, p, make, how)] for name, how in kinds.items()}
+
+
 def only(call):
     return lambda p, make, tuned: {"": [call(torch, p, make)]}
 
@@ -63,4 +82,5 @@ def only(call):
 BUILDERS = {
     "recurrence": only(torchlike.recurrence_forward), "recurrence_train": only(torchlike.recurrence_train),
     "conv": conv, "conv_backward": conv_backward, "network": network, "network_train": network_train,
+    "text_network": text_network, "text_network_train": text_network_train,
 }  # fmt: skip

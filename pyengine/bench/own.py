@@ -5,8 +5,8 @@ from pyengine import _core, models
 from pyengine.bench import torchlike
 from pyengine.bench import torchlike_ops as ops
 
-RECORDED = {"mlp_train", "network_train", "conv_backward", "both_ways", "tape", "recurrence_train",
-            "attention_backward"}  # fmt: skip
+RECORDED = {"mlp_train", "network_train", "text_network_train", "conv_backward", "both_ways", "tape",
+            "recurrence_train", "attention_backward"}  # fmt: skip
 WIDE = 8  # channels from which on a network hands its images on channels-last
 
 
@@ -98,6 +98,11 @@ def network(p, make):
     return {"": [lambda: model(x)]}
 
 
+def text_network(p, make):
+    model, ids = torchlike.text_network(pe, models, p, make)
+    return {"": [lambda: model(ids)]}
+
+
 def only(call, *how):
     """The builder of one call that every engine has alike."""
     return lambda p, make: {"": [call(pe, *how, p, make)]}
@@ -108,6 +113,7 @@ BUILDERS = {
     "linear_int8": linear_int8, "linear_int4": linear_int4, "mlp_train": mlp_train, "mlp_infer": mlp_infer,
     "conv": conv, "conv_backward": lambda p, make: {"": [torchlike.convolution_backward(pe, p, make, layout)]},
     "network": network, "network_train": only(torchlike.train_network, models), "simple": only(ops.simple),
+    "text_network": text_network, "text_network_train": only(torchlike.train_text_network, models),
     "recurrence": only(torchlike.recurrence_forward), "recurrence_train": only(torchlike.recurrence_train),
     "attention": only(ops.attention), "attention_backward": only(ops.attention_backward),
     "both_ways": only(ops.both_ways), "tape": only(ops.tape), "optimizer": only(ops.optimizer),

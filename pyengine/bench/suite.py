@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyengine.bench import cases as known
-from pyengine.bench import layers, operations
+from pyengine.bench import layers, operations, sequences
 from pyengine.bench.cases import Case
 from pyengine.bench.harness import print_table, save_json
 from pyengine.bench.processes import Field, own
@@ -38,7 +38,7 @@ def kernel_cases(options: argparse.Namespace) -> list[Case]:
 SUITES: dict[str, Callable[[argparse.Namespace], list[Case]]] = {
     "kernels": kernel_cases,
     "layers": lambda options: layers.layer_cases(),
-    "models": lambda options: known.model_cases() + layers.network_cases(),
+    "models": lambda options: known.model_cases() + layers.network_cases() + sequences.sequence_cases(),
     "ops": lambda options: operations.op_cases(),
     "optim": lambda options: operations.optimizer_cases(),
 }

@@ -1,9 +1,9 @@
 """Networks and layers under PyTorch's names, for every engine that has them: `engine` is pyengine or torch."""
 
 
-def step_of(engine, model, optimizer, x, y):
-    """One call is one training step on the same images each time. Returned: the loss, and a gradient behind it."""
-    loss_of, watched = engine.nn.CrossEntropyLoss(), next(model.parameters())
+def step_of(engine, model, optimizer, x, y, watched):
+    """One call is one training step on the same data each time. Returned: the loss, and the gradient of `watched`."""
+    loss_of = engine.nn.CrossEntropyLoss()
 
     def step():
         optimizer.zero_grad()
@@ -21,7 +21,7 @@ def train(engine, p, make):
     x, y = engine.from_numpy(make.images(p)), engine.from_numpy(make.labels(p))
     parameters, optim = list(model.parameters()), engine.optim
     optimizer = optim.SGD(parameters, lr=1e-3) if p["optimizer"] == "sgd" else optim.Adam(parameters, lr=1e-5)
-    return step_of(engine, model, optimizer, x, y)
+    return step_of(engine, model, optimizer, x, y, parameters[0])
 
 
 def perceptron(engine, p, make):
@@ -66,7 +66,23 @@ def train_network(engine, models, p, make, ready=lambda model, x: (model, x)):
     model, x = ready(model.train(), x)
     labels = make.np.random.default_rng(7).integers(0, p["classes"], p["shape"][0])
     optimizer = engine.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
-    return step_of(engine, model, optimizer, x, engine.from_numpy(labels))
+    return step_of(engine, model, optimizer, x, engine.from_numpy(labels), next(model.parameters()))
+
+
+def text_network(engine, models, p, make):
+    """A model of token ids, in evaluation mode, and ids for it: shape (B, T)."""
+    model = filled(engine, getattr(models, p["network"])(**p["options"]), make).eval()
+    ids = make.np.random.default_rng(1).integers(0, p["options"]["vocab_size"], p["shape"])
+    return model, engine.from_numpy(ids)
+
+
+def train_text_network(engine, models, p, make, ready=lambda model: model):
+    """A step of AdamW towards other tokens; `ready` may compile."""
+    model, ids = text_network(engine, models, p, make)
+    model = ready(model.train())
+    optimizer = engine.optim.AdamW(model.parameters(), lr=1e-5)
+    return step_of(engine, lambda x: model(x).flatten(0, 1), optimizer, ids, ids.flip(0, 1).flatten(),
+                   next(model.parameters()))  # fmt: skip
 
 
 def last(x):

@@ -32,9 +32,10 @@ def _part(part, path):
 
     name = f"BasicMotions_{part}.ts"
     with PACKAGE.open(f"aeon/datasets/data/BasicMotions/{name}", path) as file:
-        lines = file.read().decode().splitlines()
-    cases = [line.split(":") for line in lines if line and not line.startswith(("#", "@"))]
+        content = file.read()
     try:
+        lines = content.decode().splitlines()
+        cases = [line.split(":") for line in lines if line and not line.startswith(("#", "@"))]
         labels = numpy.array([CLASSES.index(case[-1]) for case in cases], "int64")
         series = numpy.array([[channel.split(",") for channel in case[:-1]] for case in cases], "float32")
         if series.shape[1:] != (CHANNELS, STEPS):

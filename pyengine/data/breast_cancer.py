@@ -28,8 +28,9 @@ def load_breast_cancer(path=None):
     import numpy
 
     with PACKAGE.open("sklearn/datasets/data/breast_cancer.csv", path) as file:
-        head, *lines = file.read().decode().splitlines()
+        content = file.read()
     try:
+        head, *lines = content.decode().splitlines() or [""]
         count, columns, *classes = head.split(",")
         table = numpy.array([line.split(",") for line in lines], "float64")
         if table.shape != (int(count), int(columns) + 1) or table.shape[1] != 31 or tuple(classes) != CLASSES:

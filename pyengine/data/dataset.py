@@ -22,6 +22,12 @@ class IterableDataset(Dataset):
 
     A run that goes on within an epoch begins the stream anew and passes over the samples that were seen: they should
     be the same each time, drawn if at all from a generator of the stream's own, or from the loader's before the first.
+
+    >>> class Countdown(IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(5, 0, -1))
+    >>> [batch.tolist() for batch in pe.data.DataLoader(Countdown(), batch_size=2)]
+    [[5, 4], [3, 2], [1]]
     """
 
     def __iter__(self):

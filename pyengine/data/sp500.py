@@ -31,9 +31,9 @@ def load_sp500(path=None):
     import numpy
 
     with PACKAGE.open("arch/data/sp500/sp500.csv.gz", path) as file:
-        head, *rows = read_rows(file, "sp500.csv.gz")
-    if head != _COLUMNS:
-        raise ValueError(f"sp500.csv.gz: columns {_COLUMNS} are needed, got {head}")
+        head, *rows = read_rows(file, "sp500.csv.gz") or [None]
+    if head != _COLUMNS or not rows:
+        raise ValueError(f"sp500.csv.gz: rows under {_COLUMNS} are needed, got {head}")
     try:
         days, *prices, volume = zip(*rows, strict=True)
         months = [day.split("/") for day in days]

@@ -9,7 +9,7 @@ from .wav import read_wav
 
 PLACE = "usr/share/pocketsphinx/test/data/librivox"
 RATE = 16000
-_LINE = re.compile(r"<s> (.*) </s> \((\S+)\)")
+_LINE = re.compile(r"<s> (.*) </s> \(([\w-]+)\)")
 
 
 class Sentence(NamedTuple):
@@ -34,9 +34,9 @@ def load_speech(folder=None):
         raise FileNotFoundError(f"{os.fspath(said)} is not there: apt install pocketsphinx-testdata; or apt-get "
                                 "download it, unpack it by dpkg-deb -x and name that folder")  # fmt: skip
     found = []
-    for line in said.read_text(encoding="utf-8").splitlines():
+    for line in said.read_text(encoding="utf-8", errors="replace").splitlines():
         match = _LINE.fullmatch(line.strip())
-        if match is None:
+        if match is None or not line.isascii():
             raise ValueError(f"{os.fspath(said)}: no sentence with its recording: {line!r:.80}")
         sound, rate = read_wav(where / f"{match[2]}.wav")
         if rate != RATE or len(sound) != 1:

@@ -52,6 +52,12 @@ def _classes(outputs):
     return (outputs.reshape(len(outputs), -1)[:, 0] > 0).astype("int64")
 
 
+def _labels(targets):
+    """The class of each row: of labels as they are, of shares (N, classes), as MixUp makes them, the greatest one's."""
+    shares = targets.ndim == 2 and targets.shape[1] > 1 and targets.dtype.kind == "f"
+    return targets.argmax(1) if shares else targets.reshape(-1)
+
+
 class Accuracy(Metric):
     """The share of rows whose target is among the top_k highest scores."""
 
@@ -63,8 +69,9 @@ class Accuracy(Metric):
         return {"right": 0, "seen": 0}
 
     def add(self, state, outputs, targets):
+        targets = _labels(targets)
         if self.top_k == 1:
-            right = _classes(outputs) == targets.reshape(-1)
+            right = _classes(outputs) == targets
         else:
             own = outputs[range(len(targets)), targets][:, None]
             right = (outputs > own).sum(1) < self.top_k
@@ -86,7 +93,7 @@ class ConfusionMatrix(Metric):
     def add(self, state, outputs, targets):
         import numpy
 
-        answers, targets = _classes(outputs).reshape(-1), targets.reshape(-1).astype("int64")
+        answers, targets = _classes(outputs).reshape(-1), _labels(targets).astype("int64")
         width = outputs.shape[1] if outputs.ndim > 1 else 2
         size = max(2, width, len(state["counts"]), int(targets.max(initial=0)) + 1)
         if targets.min(initial=0) < 0:
@@ -137,7 +144,7 @@ class AUROC(Metric):
 
     def add(self, state, outputs, targets):
         state["scores"].append(outputs.reshape(len(outputs), -1).copy())
-        state["targets"].append(targets.reshape(-1).copy())
+        state["targets"].append(_labels(targets).copy())
 
     def value(self, state):
         import numpy

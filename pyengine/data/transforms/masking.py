@@ -19,7 +19,7 @@ class TimeMasking(Transform):
 
     axis = -1
 
-    def __init__(self, time_mask_param, p=1.0, mask_value=0.0):
+    def __init__(self, time_mask_param, *, p=1.0, mask_value=0.0):
         self.param, self.p = _width(time_mask_param, type(self).__name__), share(p, type(self).__name__)
         self.mask_value = mask_value
 
@@ -54,8 +54,8 @@ class FrequencyMasking(TimeMasking):
 
     axis = -2
 
-    def __init__(self, freq_mask_param, mask_value=0.0):
-        super().__init__(freq_mask_param, 1.0, mask_value)
+    def __init__(self, freq_mask_param, *, mask_value=0.0):
+        super().__init__(freq_mask_param, mask_value=mask_value)
 
 
 class SpecAugment(Transform):
@@ -68,8 +68,8 @@ class SpecAugment(Transform):
     (4, 40, 100)
     """
 
-    def __init__(self, n_time_masks, time_mask_param, n_freq_masks, freq_mask_param, p=1.0, zero_masking=False):
-        self.masks = [*[TimeMasking(time_mask_param, p)] * _width(n_time_masks, "SpecAugment"),
+    def __init__(self, n_time_masks, time_mask_param, n_freq_masks, freq_mask_param, *, p=1.0, zero_masking=False):
+        self.masks = [*[TimeMasking(time_mask_param, p=p)] * _width(n_time_masks, "SpecAugment"),
                       *[FrequencyMasking(freq_mask_param)] * _width(n_freq_masks, "SpecAugment")]  # fmt: skip
         self.zero_masking = zero_masking
 

@@ -88,8 +88,8 @@ class Cutout(Transform):
     Arguments: size, the square's side in pixels.
     Shape: (N, C, H, W) -> (N, C, H, W), float32.
 
-    >>> 1 <= 9 - Cutout(2)(numpy.ones((1, 1, 3, 3), "float32")).sum() <= 4
-    True
+    >>> int((Cutout(1)(numpy.ones((1, 1, 3, 3), "float32")) == 0).sum())
+    1
     """
 
     def __init__(self, size, value=0.0):

@@ -72,10 +72,10 @@ static int find_clamp(pe_context *ctx, pe_loop *activation, float *most) {
     return !activation || activation == loops[PE_OP_relu] || activation == loops[PE_OP_relu6];
 }
 
-void pe_gemm_start(pe_context *ctx, const struct pe_gemm_problem *g, struct pe_gemm_run *r) {
+void pe_gemm_start(pe_context *ctx, const struct pe_gemm_problem *g, int64_t products, struct pe_gemm_run *r) {
     *r = (struct pe_gemm_run){ .ctx = ctx, .g = *g, .kernels = &ctx->kernels->gemm,
                                .lanes = ctx->kernels->vector_floats };
-    pe_gemm_make_plan(ctx->kernels, pe_get_num_threads(ctx), &r->g, &r->plan);
+    pe_gemm_make_plan(ctx->kernels, pe_get_num_threads(ctx), products, &r->g, &r->plan);
     r->finishes = g->bias || g->activation || g->scale || g->residual;
     r->in_tile = !g->scale && !g->residual && (!g->bias || r->g.bias_j == 1) &&
                  find_clamp(ctx, g->activation, &r->most);
@@ -85,7 +85,7 @@ pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *g, co
                             pe_error *err) {
     struct pe_gemm_run r;
     if (g->m == 0 || g->n == 0 || batch->count == 0) return PE_OK;
-    pe_gemm_start(ctx, g, &r);
+    pe_gemm_start(ctx, g, batch->count, &r);
     int threads = pe_threads_for(ctx, r.plan.nanoseconds * (double)batch->count), done;
     if (r.plan.b == PE_GEMM_SHARED) {
         done = run_shared(&r, batch, threads);

@@ -117,7 +117,7 @@ pe_status pe_gemm_groups(pe_context *ctx, const pe_gemm_groups_args *args, pe_er
         const struct pe_gemm_problem g = problem_of(args, i, end_of(args, i - 1), end_of(args, i));
         struct group *next = &groups[all.count];
         if (g.m == 0 || g.n == 0) continue;
-        pe_gemm_start(ctx, &g, &next->run);
+        pe_gemm_start(ctx, &g, 1, &next->run);
         if (next->run.plan.b == PE_GEMM_SHARED) {
             status = pe_gemm_run_batch(ctx, &g, &(struct pe_gemm_batch){ .count = 1 }, err);
             continue;

@@ -15,9 +15,12 @@
 #define COST_TRANSPOSED 0.35
 #define COST_SCATTERED 1.2
 
-/* A task is worth 1.6 us at least (a claim costs 0.1 us); 24 are enough to even out cores of different speeds. */
+/* A task is worth 1.6 us at least (a claim costs 0.1 us). A few a thread even out cores of different speeds; each one
+ * more copies rows and packs panels that another has, too: one thread with 24 instead of one lost 5 to 25 % from 256^3
+ * to 1024^3, most where k is long (Emerald Rapids). */
 #define TASK_FMAS 8000.0
-#define MOST_TASKS 24
+#define TASKS_A_THREAD 4 /* where each copies or packs again what another does, too */
+#define TASKS_OF_FEW_ROWS 12
 #define LEAST_ROWS 24
 #define COLUMNS_A_CUT 512
 #define WIDE_ROWS 128 /* columns of a stored matrix that are read at a time: so many in a row come in whole lines */
@@ -82,6 +85,15 @@ static size_t l2_bytes(void) {
     return l2 < (256 << 10) ? (256 << 10) : l2 > (2 << 20) ? (2 << 20) : l2;
 }
 
+static int comes_from_afar(int64_t rows, int64_t columns) {
+    return (double)rows * (double)columns * sizeof(float) > (double)l2_bytes() / 2;
+}
+
+static int fits_l2(const struct pe_gemm_problem *g) {
+    double m = (double)g->m, n = (double)g->n, k = (double)g->k;
+    return (m * k + k * n + m * n) * sizeof(float) <= (double)l2_bytes();
+}
+
 /* The rows of a are columns of a matrix that L2 cannot hold: every task that reads some waits for whole lines of it. */
 static int reads_far_columns(const struct pe_gemm_problem *g) {
     int down = g->windows ? g->windows_down : g->a_i == 1 && g->a_p != 1 && g->m > 1;
@@ -99,7 +111,7 @@ static double nanoseconds(const struct pe_gemm_problem *g, double fmas) {
  * blocks and where its rows are contiguous not even packed (64 rows: packing is a fifth of the time, Zen 5). */
 static int streams_far_b(const struct pe_gemm_problem *g) {
     return g->one_thread && !g->windows && g->m <= PASSED_ROWS &&
-           (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
+           comes_from_afar(g->k, g->n);
 }
 
 /* A task lays out each panel of b itself, just before it uses it. */
@@ -124,18 +136,12 @@ static int64_t most_rows(int64_t kc) {
     return max64((int64_t)(l2_bytes() / 6 / sizeof(float)) / max64(kc, 1), 24);
 }
 
-/* A weight that L2 cannot hold comes from afar for each block of windows. */
-static int reads_far_weight(const struct pe_gemm_problem *g) {
-    return g->windows && (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes();
-}
-
 /* How many tasks there should be: enough to even out the threads, few where each reads much of its own. */
 static int64_t wanted_tasks(const struct pe_gemm_problem *g, int lanes, int threads) {
-    double all = (double)g->m * (double)parts(g->n, lanes) * (double)g->k;
-    int64_t goal = all > TASK_FMAS * MOST_TASKS ? MOST_TASKS : max64((int64_t)(all / TASK_FMAS), 1);
-    if (g->one_thread) return 1;
-    if (reads_far_columns(g)) return min64(goal, 2 * threads);
-    return reads_far_weight(g) ? min64(goal, 4 * threads) : goal;
+    double worth = (double)g->m * (double)parts(g->n, lanes) * (double)g->k / TASK_FMAS;
+    int64_t each = reads_far_columns(g) ? 2 : g->m <= PE_GEMM_FEW_ROWS ? TASKS_OF_FEW_ROWS : TASKS_A_THREAD;
+    int64_t most = threads == 1 ? 1 : threads * each;
+    return worth > (double)most ? most : max64((int64_t)worth, 1);
 }
 
 /* Blocks of rows as high as L2 lets them be, so that b streams by few times; columns are cut until there are
@@ -151,8 +157,9 @@ static void cut_tasks(const struct pe_gemm_problem *g, struct pe_gemm_plan *plan
     plan->blocks = blocks = parts(g->m, plan->rows);
     int64_t least = g->windows ? parts(g->n, COLUMNS_A_CUT) : 1;
     int64_t cuts = max64(min64(panels, parts(goal, blocks)), least);
-    plan->cuts[0] = blocks >= MANY_BLOCKS ? least : cuts;
-    plan->cuts[1] = blocks >= MANY_BLOCKS ? max64(min64(panels, 4), least) : cuts;
+    int many = blocks >= MANY_BLOCKS;
+    plan->cuts[0] = many ? least : cuts;
+    plan->cuts[1] = many && threads > 1 ? max64(min64(panels, 4), least) : plan->cuts[0];
     plan->tasks = blocks / 2 * plan->cuts[0] + (blocks - blocks / 2) * plan->cuts[1];
 }
 
@@ -188,7 +195,8 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     plan->abreast = panels_abreast(g, plan, kernels, lanes);
     plan->kc = block_depth(g, plan, kernels->rows[widest - 1]);
     cut_tasks(g, plan, lanes, threads);
-    plan->fetch_b = (double)g->k * (double)g->n * sizeof(float) > (double)l2_bytes() / 2;
+    plan->fetch_b = comes_from_afar(g->k, g->n);
+    plan->fetch_a = !plan->fetch_b && !plan->copy_a && g->a_p == 1 && g->m > 1 && comes_from_afar(g->m, g->k);
     plan->own_panels = plan->own_c && !plan->panels_first && plan->kc < g->k;
     if (plan->own_c) plan->c_floats = (size_t)(plan->rows * (plan->own_panels ? widest_cut(g, plan) : plan->nr));
     if (plan->copy_a) plan->a_floats = (size_t)(parts(plan->rows, 16) * 16 * plan->kc);
@@ -197,10 +205,12 @@ static void plan_tiles(const struct pe_gemm_problem *g, struct pe_gemm_plan *pla
     if (plan->b == PE_GEMM_SHARED) plan->shared_floats = (size_t)(parts(g->n, lanes) * lanes * g->k);
 }
 
-void pe_gemm_make_plan(const struct pe_kernels *kernels, int threads, struct pe_gemm_problem *g,
+void pe_gemm_make_plan(const struct pe_kernels *kernels, int threads, int64_t products, struct pe_gemm_problem *g,
                        struct pe_gemm_plan *plan) {
     int lanes = kernels->vector_floats;
     settle_strides(g);
+    if (products >= threads * TASKS_A_THREAD && fits_l2(g)) g->one_thread = 1;
+    if (g->one_thread) threads = 1;
     struct pe_gemm_problem other = exchanged(g);
     double fmas = cost(g, lanes), fmas_other = cost(&other, lanes);
     int exchange = fmas_other < fmas && !streams_far_b(g) && !g->packed && !g->windows && !g->grid;

@@ -73,6 +73,7 @@ struct pe_gemm_plan {
     int own_panels;           /* own_c of all panels of the task at once: c waits there from block to block of k */
     int panels_first;         /* a panel of b meets all blocks of k before the next: it streams by once */
     int fetch_b;              /* b comes from afar: ask for the next panel while this one is at work */
+    int fetch_a;              /* else the same of an a that is read in place, row by row */
     double nanoseconds;       /* estimated, on one thread */
     int64_t kc;               /* steps of k at a time */
     int64_t nr;               /* columns of a panel of b (ROW: of a task) */
@@ -104,9 +105,9 @@ pe_status pe_gemm_open_pack(pe_context *ctx, const void *packed, pe_tensor *b, p
 void pe_gemm_pack_panels(pe_context *ctx, const struct pe_gemm_problem *problem, int64_t nr, void *to,
                          int threads);
 
-/* May exchange the roles of a and b in the problem (c^T = b^T a^T). `threads` that the pool has decide how finely the
- * work is cut, never a bit of the result. */
-void pe_gemm_make_plan(const struct pe_kernels *kernels, int threads, struct pe_gemm_problem *problem,
-                       struct pe_gemm_plan *plan);
+/* May exchange the roles of a and b in the problem (c^T = b^T a^T), and make it a task of its own where there are many
+ * `products` alike. `threads` that the pool has decide how finely the work is cut, never a bit of the result. */
+void pe_gemm_make_plan(const struct pe_kernels *kernels, int threads, int64_t products,
+                       struct pe_gemm_problem *problem, struct pe_gemm_plan *plan);
 
 #endif

@@ -200,7 +200,7 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
     const struct pe_gemm_problem *g = k->g;
     struct pe_gemm_tile *t = &k->tile;
     int64_t depth = min64(k->r->plan.kc, g->k - p), turns = parts((int64_t)t->k, PE_GEMM_AHEAD);
-    t->ahead_lines = 0;
+    t->ahead_lines = 0, t->ahead_row = 16;
     int64_t width = parts(columns, k->r->lanes) * k->r->lanes;
     if (k->r->plan.b == PE_GEMM_GIVEN && tiles == 1) { /* b streams by once: its own lines two pages from here,
                                        * where the hardware, which follows within a page, does not look yet */
@@ -224,6 +224,13 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
     t->ahead_lines = 1;
     t->ahead_step = across_columns ? g->b_p : g->b_j;
     t->ahead = (const float *)g->b + p * g->b_p + j * g->b_j + down * t->ahead_step + x % lines * 16;
+}
+
+/* The same for an a that streams by in place: `rows` of it from row i on, half a line of each at a time. */
+static void look_ahead_a(struct task *k, int64_t i, int64_t rows) {
+    struct pe_gemm_tile *t = &k->tile;
+    t->ahead = (const float *)k->g->a + i * t->a_row + k->p0;
+    t->ahead_lines = (int)rows, t->ahead_row = t->a_row, t->ahead_step = PE_GEMM_AHEAD;
 }
 
 static void read_in(struct task *k, float *own, int64_t j, int64_t columns, int64_t width) {
@@ -252,6 +259,7 @@ static void run_panel(struct task *k, int64_t j, int64_t columns, int vectors) {
         k->tile.a = shared.a + (i - k->i0) * shared.a_row;
         if (plan->fetch_b) look_ahead(k, x, tiles, plan->panels_first ? j : j + columns, next,
                                       plan->panels_first ? k->p1 : k->p0);
+        else if (plan->fetch_a) look_ahead_a(k, i + height, j == k->j0 ? min64(height, k->i1 - i - height) : 0);
         run_tile(k, i, j, height, columns, vectors);
         i += height;
     }

@@ -16,7 +16,7 @@ struct pe_gemm_run {
 };
 
 /* gemm.c: g planned, ready for its tasks. Not for empty products. */
-void pe_gemm_start(pe_context *ctx, const struct pe_gemm_problem *g, struct pe_gemm_run *run);
+void pe_gemm_start(pe_context *ctx, const struct pe_gemm_problem *g, int64_t products, struct pe_gemm_run *run);
 
 /* Floats of memory that a task needs for itself. */
 size_t pe_gemm_task_floats(const struct pe_gemm_plan *plan);

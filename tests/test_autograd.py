@@ -240,3 +240,36 @@ def test_backward_from_several_threads():
     for seed, bits in results:
         x = pe.tensor(np.random.default_rng(seed).normal(size=(32, 64)).astype(np.float32))
         assert pe.grad((x @ w).sum(), w)[0].numpy().tobytes() == bits
+
+
+def test_slices_add_up_in_place():
+    """The gradients of slices that overlap, run backwards, or take one index, beside one of the whole; nobody else's
+    gradient is written."""
+    parts = [np.s_[1:3], np.s_[2], np.s_[::-2, 1:], np.s_[:, None, 0], np.s_[..., -1], np.s_[0:0]]
+    drawn = np.random.default_rng(3)
+    values = drawn.normal(size=(4, 5)).astype(np.float32)
+    for inner in (False, True):  # of a leaf, and of what an operation made
+        x, kept = pe.tensor(values, requires_grad=True), []
+        y = x * 1.0 if inner else x
+        total, expected = (y * 3.0).sum(), np.full(values.shape, 3.0)
+        for index in parts:
+            weight = drawn.normal(size=values[index].shape).astype(np.float32)
+            part = y[index]
+            part.register_hook(lambda g: kept.append((g, g.numpy().copy())))
+            total = total + (part * pe.from_numpy(weight)).sum()
+            expected[index] += weight
+        total.backward(retain_graph=True)
+        np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-5, atol=1e-6)
+        assert len(kept) == len(parts)
+        assert all((g.numpy() == before).all() for g, before in kept)
+        total.backward()
+        np.testing.assert_allclose(x.grad.numpy(), 2 * expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gradient_that_others_hold_is_not_written_by_slices():
+    x = pe.tensor(np.ones(4, np.float32), requires_grad=True)
+    y, given = x * 1.0, pe.tensor(np.full(4, 5.0, np.float32))
+    part = y[:2].sum()
+    whole = y + 0.0  # its gradient is `given` itself
+    (g,) = pe.grad([whole, part], [x], [given, pe.tensor(1.0)])
+    assert g.tolist() == [6.0, 6.0, 5.0, 5.0] and given.tolist() == [5.0] * 4

@@ -112,6 +112,30 @@ cdef object run_engine(list outputs, list gradients, dict wanted, bint retain, b
     return wanted
 
 
+cdef bint added_in_place(Node node, Tensor g, Walk walk) except *:
+    """True when node was a slice of something whose gradient so far nobody else holds: then g was added to its part.
+    So n slices of a tensor cost as much as the tensor, not n times."""
+    cdef list slot
+    cdef Tensor total
+    cdef int place
+    if node.name != "slice" or node.released or node.hooks is not None or walk.create_graph or pe_anomaly:
+        return False
+    edge = node.edges[0]
+    if isinstance(edge, Tensor):
+        slot, place = walk.leaves.get(id(edge)), 1
+    else:
+        slot, place = walk.pending.get(edge), <int>node.edge_outputs[0]
+    if slot is None or slot[place] is None:
+        return False
+    total = <Tensor>slot[place]
+    # two references: the slot's and total
+    if references(<PyObject *>total) > 2 or references(<PyObject *>total.storage) > 1 \
+            or total.storage.owner is not None or total.view.dtype != g.view.dtype or not is_dense(&total.view):
+        return False
+    binary_into(OP_ADD, slice_view(total, node.meta[1]), g)
+    return True
+
+
 cdef int run_node(Node node, Walk walk, bint useful) except -1:
     cdef list slot = walk.pending.pop(node, None)
     cdef int i
@@ -127,7 +151,9 @@ cdef int run_node(Node node, Walk walk, bint useful) except -1:
     grads = tuple(slot)
     slot = None
     node.into_leaves = walk.wanted is None and not walk.create_graph and not pe_anomaly
-    if node.hooks is None:
+    if added_in_place(node, <Tensor>grads[0], walk):
+        results = (None,)
+    elif node.hooks is None:
         results = node_backward(node, grads)
         if pe_anomaly:
             check_gradients(node, results)

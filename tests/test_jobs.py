@@ -222,6 +222,15 @@ def test_a_run_without_a_checkpoint_begins_anew(whole, tmp_path):
     assert (tmp_path / "digits.safetensors").read_bytes() == (whole / "digits.safetensors").read_bytes()
 
 
+def test_weights_of_a_run_before_are_not_those_of_the_next(whole, tmp_path, capsys):
+    """The next was killed before its first checkpoint."""
+    (tmp_path / "digits.safetensors").write_bytes((whole / "digits.safetensors").read_bytes())
+    (tmp_path / "run.toml").write_text('job = "digits"\nepochs = 1\n')
+    assert main(["evaluate", str(tmp_path)]) == 0
+    assert main(["resume", str(tmp_path), "--quiet"]) == 0 and "wrote" in capsys.readouterr().out
+    assert (tmp_path / "digits.safetensors").read_bytes() != (whole / "digits.safetensors").read_bytes()
+
+
 def test_folders_that_cannot_be(tmp_path, capsys):
     assert f"{tmp_path / 'no'}: there is no such folder" in failed(["resume", tmp_path / "no"], capsys)
     assert f"{tmp_path} is no run's folder: run.toml is not in it" in failed(["resume", tmp_path], capsys)

@@ -1,6 +1,7 @@
 """Runs of jobs: a folder with the options, the checkpoint of a run that has not ended, its history and its weights."""
 
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +61,8 @@ def resume_job(folder, *, data=None, progress=True, say=print):
     folder = Path(folder)
     job = job_of(folder)
     weights = folder / f"{job.stem}.safetensors"
-    if weights.exists() and not (folder / CHECKPOINT).exists():
+    ended = weights.exists() and not (folder / CHECKPOINT).exists()
+    if ended and _told(weights) == described(job):  # not those of a run before, which this one was to take the place of
         say(f"{folder}: the run has ended; its weights are {weights}")
         return None
     return _run(job, folder, data, progress, say)
@@ -111,7 +113,7 @@ def _run(job, folder, data, progress, say):
     try:
         history = trainer.fit(loader, job.validation(data), epochs=epochs, resume=folder / CHECKPOINT)
     except KeyboardInterrupt:
-        say(f"next: pyengine resume {folder}")
+        say(f"next: pyengine resume {shlex.quote(str(folder))}")
         raise
     return _finish(Run(job, data, model, history, folder / f"{job.stem}.safetensors", None), say)
 
@@ -200,10 +202,11 @@ def evaluate_job(place, job=None, data=None):
     """
     if os.path.isdir(place):
         job = job_of(place)
-        file = Path(place, CHECKPOINT)
-        file = file if file.exists() else Path(place, f"{job.stem}.safetensors")
-        if not file.exists():
+        file, weights = (Path(place, name) for name in (CHECKPOINT, f"{job.stem}.safetensors"))
+        if not file.exists() and not weights.exists():
             raise FileNotFoundError(f"{place}: the run has neither weights nor a checkpoint yet")
+        if not file.exists():
+            file, job = weights, _job_in(weights)
     else:
         file, job = Path(place), job or _job_in(place)
     data = job.load() if data is None else data
@@ -220,10 +223,15 @@ def evaluate_job(place, job=None, data=None):
 
 def _job_in(place):
     """The job in the header of a file of weights."""
-    try:
-        told = read_header(place)[1].get(KEY)
-    except ValueError:  # no safetensors: weights of torch, perhaps
-        told = None
+    told = _told(place)
     if told is None:
         raise ValueError(f"{place} does not say which job's weights it has: --job NAME does")
     return read_job(Config(place, told))
+
+
+def _told(place):
+    """The options in the header of a file of weights; None where there are none."""
+    try:
+        return read_header(place)[1].get(KEY)
+    except ValueError:  # no safetensors: weights of torch, perhaps
+        return None

@@ -21,10 +21,13 @@ HEAD = """# Examples
 
 Written by `python -m bench examples --write-docs`; do not edit.
 
-{date}, {machine}, which may be shared with others: "of processors" is what an example itself computed. Each example is a page to read and runs by itself, `python examples/NAME.py`, on data of published
-packages: `pip install scikit-learn && pip install --no-deps arch==8.0.0 recbole==1.2.1 aeon==1.6.0`, `apt install
-dataset-fashion-mnist bible-kjv espeak-ng`, and for driving `pip download --no-deps metadrive-simulator==0.4.3`. The
-baselines are computed by the same script from the same data. Settings were chosen on nothing that is tested on.
+{date}, {machine}, which may be shared with others: "of processors" is what an example itself computed.
+
+Each example is a page to read and runs by itself, `python examples/NAME.py`, on data of published packages: `pip
+install scikit-learn && pip install --no-deps arch==8.0.0 recbole==1.2.1 aeon==1.6.0`, `apt install
+dataset-fashion-mnist bible-kjv espeak-ng`, and for driving `pip download --no-deps metadrive-simulator==0.4.3`
+(`.ci/examples` fetches what is missing). The baselines are computed by the same script from the same data. Settings
+were chosen on other data than is tested on, but that language takes pieces of words, not letters.
 
 """
 

@@ -1,25 +1,19 @@
-"""The commands train, resume and evaluate."""
+"""The commands train, resume and evaluate; pyengine.train is read when one of them runs."""
 
 import argparse
 import inspect
 import os
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 
-from pyengine.train.options import Config, build, kind_of, nearest, option, options_of, parsed
-
-
-@dataclass
-class Settings:
-    """What is no part of a job: nothing in the results follows from it."""
-
-    out: str | None = option(None, "folder of the run (runs/NAME)")
-    threads: int | None = option(None, "threads to use; the result does not depend on it", above=0)
-    quiet: bool = option(False, "no progress bar and no line an epoch")
+QUIET = "no progress bar and no line an epoch"
+THREADS = "threads to use; the result does not depend on it"
 
 
 def train_command(arguments):
     """Runs `pyengine train` with these arguments; the exit status."""
+    from pyengine.train.job import Settings
     from pyengine.train.jobs import find_job, job_names
+    from pyengine.train.options import build, options_of
     from pyengine.train.run import train_job
 
     name, *words = arguments or [""]
@@ -38,6 +32,7 @@ def train_command(arguments):
 def _overview(name):
     """Says which jobs there are, and exits."""
     from pyengine.train.jobs import find_job, job_names
+    from pyengine.train.options import nearest
 
     parser = argparse.ArgumentParser(
         prog="pyengine train", usage="pyengine train NAME|CONFIG.toml [OPTIONS]",
@@ -60,7 +55,9 @@ def _use(threads):
 
 
 def _of_config(path):
+    from pyengine.train.job import Settings
     from pyengine.train.jobs import find_job
+    from pyengine.train.options import Config, options_of
     from pyengine.train.run import job_name
 
     config = Config(path)
@@ -70,18 +67,23 @@ def _of_config(path):
 
 def _of_shell(job, program, words, given):
     """name -> value of what the words say."""
+    from pyengine.train.job import Settings
+    from pyengine.train.options import options_of
+
     parser = argparse.ArgumentParser(
         prog=program, description=inspect.cleandoc(job.__doc__), argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     known = {**options_of(job), **options_of(Settings)}
     for name, field in known.items():
-        add_option(parser, name, field, name in given)
+        _add_option(parser, name, field, name in given)
     return _parse(parser, words)
 
 
-def add_option(parser, name, field, given=False):
+def _add_option(parser, name, field, given):
     """Adds an option of a dataclass to an argparse parser."""
+    from pyengine.train.options import kind_of, parsed
+
     flag, told = f"--{name.replace('_', '-')}", field.metadata["told"]
     if kind_of(field) is bool:
         parser.add_argument(flag, action="store_true", help=told)
@@ -104,6 +106,8 @@ def add_option(parser, name, field, given=False):
 
 def _parse(parser, words):
     """The options as a dict; an unknown one is told with the nearest."""
+    from pyengine.train.options import nearest
+
     found, unknown = parser.parse_known_args(words)
     if unknown:
         flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
@@ -122,19 +126,18 @@ def add_commands(commands):
 
     resume = commands.add_parser("resume", help="go on with a run that was stopped, bit for bit")
     resume.add_argument("folder", metavar="RUN", help="the folder that `pyengine train` wrote to")
-    for name in ("threads", "quiet"):
-        add_option(resume, name, options_of(Settings)[name])
-    resume.set_defaults(run=resume_command, threads=None)
+    resume.add_argument("--threads", type=int, metavar="N", help=THREADS)
+    resume.add_argument("--quiet", action="store_true", help=QUIET)
+    resume.set_defaults(run=_resume)
 
     judge = commands.add_parser("evaluate", help="loss and metrics of runs or weights on what was held out")
     judge.add_argument("places", nargs="+", metavar="RUN|WEIGHTS", help="a run's folder, or a file of weights")
     judge.add_argument("--job", metavar="NAME|CONFIG.toml", help="whose weights they are, where the file does not say")
-    add_option(judge, "threads", options_of(Settings)["threads"])
-    judge.set_defaults(run=evaluate_command, threads=None)
+    judge.add_argument("--threads", type=int, metavar="N", help=THREADS)
+    judge.set_defaults(run=_evaluate)
 
 
-def resume_command(options):
-    """Runs `pyengine resume`."""
+def _resume(options):
     from pyengine.train.run import resume_job
 
     _use(options.threads)
@@ -142,9 +145,9 @@ def resume_command(options):
     return 0
 
 
-def evaluate_command(options):
-    """Runs `pyengine evaluate`."""
+def _evaluate(options):
     from pyengine.train.jobs import find_job
+    from pyengine.train.options import Config, build
     from pyengine.train.run import evaluate_job, read_job
 
     _use(options.threads)

@@ -123,6 +123,13 @@ def test_a_reader_that_leaves(trained):
     assert "Traceback" not in done.stderr and "Broken" not in done.stderr
 
 
+def test_commands_read_what_they_need():
+    """`pyengine info` and the like do not wait for the trainer, layers and optimizers."""
+    heavy = ["pyengine.nn", "pyengine.train", "pyengine.optim"]
+    code = f"import sys; from pyengine.cli import main; main(['info']); print([m for m in {heavy} if m in sys.modules])"
+    assert run("-c", code).stdout.splitlines()[-1] == "[]"
+
+
 def test_import_brings_nothing_heavy():
     heavy = ["tqdm", "safetensors", "matplotlib", "argparse", "json", "pyengine.nn", "pyengine.cli", "numpy"]
     done = run("-c", f"import sys, pyengine; print([m for m in {heavy} if m in sys.modules])")

@@ -126,6 +126,15 @@ class Job:
         """Says what is to be said at the end."""
 
 
+@dataclass
+class Settings:
+    """What `pyengine train` takes beside a job's options: nothing in the results follows from it."""
+
+    out: str | None = option(None, "folder of the run (runs/NAME)")
+    threads: int | None = option(None, "threads to use; the result does not depend on it", above=0)
+    quiet: bool = option(False, "no progress bar and no line an epoch")
+
+
 def count_parameters(model):
     """How many numbers the model learns."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -14,6 +14,7 @@ SUITES = {
     "optim": "steps of optimizers over many tensors, beside the rivals",
     "versus": "all of these beside the rivals; writes docs/benchmarks.md",
     "digits": "how well the digits job reads",
+    "examples": "every example, its figure beside its baseline; writes docs/examples.md",
     "loader": "batches of 60,000 images, and what the loop adds",
     "flow": "what watching the gradient flow adds to a step",
     "decode": "tokens a second of a decoder beside the bandwidth of its weights",

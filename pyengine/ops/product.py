@@ -11,16 +11,17 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     """a @ b over the last two axes, broadcast over the others; vectors as in NumPy.
 
     Shape: (..., m, k) @ (..., k, n) -> (..., m, n). ValueError names both shapes where they do not fit.
-    dtypes: float32, or both bfloat16 (not recorded; summed in float32, rounded to bfloat16 once); else TypeError.
+    dtypes: float32, or both bfloat16 (not recorded; summed in float32 in the order of the instruction set, rounded to
+    bfloat16 once); else TypeError.
     """
     return _core.matmul(a, b)
 
 
 @rule("matmul")
 def _matmul(node, g):
-    a, b = node.saved
-    da = _core.sum_to(_core.matmul(g, _core.transpose(b, -1, -2)), a.shape) if node.needs(0) else None
-    db = _core.sum_to(_core.matmul(_core.transpose(a, -1, -2), g), b.shape) if node.needs(1) else None
+    (a, b), shapes = node.saved, node.meta
+    da = _core.sum_to(_core.matmul(g, _core.transpose(b, -1, -2)), shapes[0]) if node.needs(0) else None
+    db = _core.sum_to(_core.matmul(_core.transpose(a, -1, -2), g), shapes[1]) if node.needs(1) else None
     return da, db
 
 
@@ -52,6 +53,7 @@ def linear(
     Arguments: activation, None or the name of one ("relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", ...);
     residual, a tensor of the result's shape.
     Shape: x (..., in), weight (out, in), bias (out) -> (..., out). ValueError names both shapes.
+    dtypes: float32, or x and weight bfloat16 (not recorded; all steps in float32, rounded once).
     Inference keeps a packed copy of a weight that is used again: see `pack`.
 
     >>> import pyengine as pe

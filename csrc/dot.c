@@ -77,8 +77,8 @@ static void hand_on(const struct pe_dot_tile *t, const int32_t *from, int y, int
     s->q->take(s->q->who, &finished);
 }
 
-/* Tile x of `tiles` asks for its share of the block of weights that follows this one, at `next`. Where one strip or tile
- * has all rows, weights stream, and it asks for its own. */
+/* Tile x of `tiles` asks for its share of the block of weights that comes after this one, at `next`. Where one strip or
+ * tile has all rows, weights stream, and it asks for its own. */
 static void look_ahead(const struct strip *s, struct pe_dot_tile *t, const int8_t *next, int64_t x, int64_t tiles) {
     const struct pe_dot_kernels *kernels = s->q->kernels;
     int64_t strips = kernels->strip ? parts(t->rows, kernels->strip) : 1, lines = (int64_t)t->groups * kernels->nr / 16;

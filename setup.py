@@ -38,8 +38,11 @@ def cythonize(ext: Extension) -> Path:
     # Relative paths, so that the generated comments and tracebacks name no machine's folders.
     os.chdir(ROOT)
     directory = f"build/cython-{sys.implementation.cache_tag}"
-    made = cythonize([ext], build_dir=directory, language_level=3, include_path=["."], quiet=True)
-    return ROOT / made[0].sources[0]
+    target = (ROOT / directory / ext.sources[0]).with_suffix(".c")
+    with make.time_kept(target):  # pip brings a new Cython each time, and Cython translates again when it is new
+        made = cythonize([ext], build_dir=directory, language_level=3, include_path=["."], quiet=True)
+    assert ROOT / made[0].sources[0] == target
+    return target
 
 
 class BuildExtension(build_ext):

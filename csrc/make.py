@@ -21,8 +21,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent
@@ -70,8 +71,10 @@ def find_compiler() -> list[str]:
     """CC, else Python's own compiler, else the first of cc, gcc and clang."""
     if sys.platform == "win32":
         raise BuildError("pyengine is built on Linux and macOS; on Windows use WSL")
-    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
-        words = shlex.split(command or "")
+    asked = shlex.split(os.environ.get("CC", ""))
+    if asked and not shutil.which(asked[0]):  # another one in its place would be a surprise found late
+        raise BuildError(f"pyengine: the environment variable CC names the compiler {asked[0]!r}, which is not there")
+    for words in (asked, shlex.split(sysconfig.get_config_var("CC") or ""), ["cc"], ["gcc"], ["clang"]):
         if words and shutil.which(words[0]):
             return words
     raise BuildError(
@@ -95,7 +98,10 @@ class Objects:
         self.machine = self._ask("-dumpmachine").partition("-")[0]
 
     def _ask(self, option: str) -> str:
-        return subprocess.run([*self.compiler, option], capture_output=True, text=True, check=True).stdout
+        done = subprocess.run([*self.compiler, option], capture_output=True, text=True)
+        if done.returncode != 0 or not done.stdout:
+            raise BuildError(f"pyengine: {shlex.join(self.compiler)} does not know {option}: is it a C compiler?")
+        return done.stdout
 
     def accepts(self, flags: list[str]) -> bool:
         command = [*self.compiler, *flags, "-fsyntax-only", "-x", "c", os.devnull]
@@ -149,6 +155,15 @@ def is_fresh(target: Path, rule: Path) -> bool:
         return bool(needed) and all(os.stat(name).st_mtime_ns <= built for name in needed)
     except OSError:
         return False
+
+
+@contextmanager
+def time_kept(path: Path) -> Iterator[None]:
+    """Where what is done inside writes the same bytes again, the file stays as old as it was."""
+    before = (path.read_bytes(), path.stat().st_mtime_ns) if path.exists() else None
+    yield
+    if before and path.read_bytes() == before[0]:
+        os.utime(path, ns=(before[1], before[1]))
 
 
 def run(command: list[str]) -> str:

@@ -365,6 +365,7 @@ typedef struct pe_norm_args {
     const float *const *x;
     const int64_t *n;
     double *out;
+    double *each; /* NULL, or count places for the 2-norm of each tensor */
 } pe_norm_args;
 PE_API pe_status pe_norm2(pe_context *, const pe_norm_args *, pe_error *);
 

@@ -53,7 +53,7 @@ float32, float64, bfloat16, float16, int8, int16, int32, int64, uint8, bool_ = (
 )
 
 # Imported at first use: `import pyengine` stays within milliseconds.
-_LAZY = {"autograd", "data", "io", "linalg", "models", "nn", "optim", "train", "utils"}
+_LAZY = {"autograd", "data", "io", "linalg", "models", "nn", "optim", "train", "utils", "viz"}
 
 
 def __getattr__(name: str):

@@ -95,6 +95,77 @@ def test_saved_output_written_in_place():
         y.sum().backward()
 
 
+@pytest.mark.parametrize("product", [
+    lambda x, w: x @ w, lambda x, w: pe.linear(x, w), lambda x, w: pe.addmm(pe.ones(3), x, w),
+    lambda x, w: pe.linear(x, w, activation="relu"), lambda x, w: x * w, lambda x, w: x.expand(2, 3, 3) @ w,
+])  # fmt: skip
+def test_a_factor_that_no_gradient_needs_may_be_written_and_is_not_kept(product):
+    """x is needed for w's gradient alone, and w for x's."""
+    for which in (0, 1):
+        factors = [pe.tensor(np.arange(1, 10, dtype=np.float32).reshape(3, 3), requires_grad=True), pe.ones(3, 3)]
+        if which:
+            factors.reverse()
+        expected = pe.grad(product(*factors).sum(), factors[which])[0].tolist()
+        out = product(*factors).sum()
+        with pe.no_grad():
+            factors[which].mul_(2.0)  # the one that wants the gradient
+        assert pe.grad(out, factors[which])[0].tolist() == expected
+        out = product(*factors).sum()
+        with pe.no_grad():
+            factors[1 - which].mul_(2.0)
+        with pytest.raises(RuntimeError, match="written in place"):
+            pe.grad(out, factors[which])
+
+
+BY_INDEX = {
+    "brackets": lambda x, i: x[i[0]],
+    "array": lambda x, i: x[i[0].numpy()],
+    "mask": lambda x, i: x[:2][i],
+    "gather": lambda x, i: x.gather(0, i),
+    "index_select": lambda x, i: x.index_select(0, i[0]),
+    "take": lambda x, i: x.take(i),
+    "take_along_dim": lambda x, i: x.take_along_dim(i, 0),
+    "masked_select": lambda x, i: x[:2].masked_select(i),
+    "masked_fill": lambda x, i: x[:2].masked_fill(i, 7.0),
+    "where": lambda x, i: pe.where(i, x[:2], x[1:]),
+    "index_add": lambda x, i: pe.zeros(3, 2).index_add(0, i[0], x[:2]),
+    "scatter": lambda x, i: x.scatter(0, i, x[:2] * 3.0),
+    "scatter_add": lambda x, i: x.scatter_add(0, i, x[:2]),
+    "scatter_reduce": lambda x, i: x.scatter_reduce(0, i, x[:2], "prod"),
+    "index_fill": lambda x, i: x.index_fill(0, i[0], 7.0),
+    "max_unpool": lambda x, i: pe.nn.functional.max_unpool1d(x[:2], i, 2),
+}
+
+
+@pytest.mark.parametrize("name", BY_INDEX)
+def test_an_index_written_in_place_is_an_error_or_does_no_harm(name):
+    """Never a wrong gradient."""
+
+    def gradient(write):
+        x, index = pe.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True), pe.tensor([[0, 1], [1, 0]])
+        if name in ("mask", "masked_select", "masked_fill", "where"):
+            index = index == 1
+        out = BY_INDEX[name](x, index)
+        if write:
+            index.copy_(pe.tensor([[1, 0], [0, 1]]))
+        (out * out).sum().backward()
+        return x.grad.tolist()
+
+    expected = gradient(False)
+    try:
+        assert gradient(True) == expected
+    except RuntimeError as error:
+        assert "written in place" in str(error)
+
+
+def test_what_sort_returns_may_be_written():
+    x = leaf(3.0, 1.0, 2.0)
+    values, places = x.sort()
+    places.copy_(pe.tensor([0, 0, 0]))
+    (values * pe.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert x.grad.tolist() == [3.0, 1.0, 2.0]
+
+
 def test_in_place_on_the_tape_is_right():
     x = leaf(1.0, 2.0)
     y = x * 2
@@ -255,7 +326,7 @@ def test_slices_add_up_in_place():
         for index in parts:
             weight = drawn.normal(size=values[index].shape).astype(np.float32)
             part = y[index]
-            part.register_hook(lambda g: kept.append((g, g.numpy().copy())))
+            part.register_hook(lambda g, kept=kept: kept.append((g, g.numpy().copy())))
             total = total + (part * pe.from_numpy(weight)).sum()
             expected[index] += weight
         total.backward(retain_graph=True)

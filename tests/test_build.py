@@ -64,6 +64,18 @@ def test_missing_compiler_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.startswith("pyengine needs a C compiler and found none: install gcc")
 
 
+@pytest.mark.parametrize(
+    ("compiler", "said"),
+    [("no-such-cc -O1", "the environment variable CC names the compiler 'no-such-cc', which is not there"),
+     ("false", "false does not know --version: is it a C compiler?")],
+)  # fmt: skip
+def test_a_wrong_cc_is_one_sentence(compiler: str, said: str, tmp_path: Path) -> None:
+    """And no other compiler is taken in its place."""
+    command = [sys.executable, str(make.CSRC / "make.py"), "--prefix", str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, "CC": compiler}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"pyengine: {said}\n")
+
+
 @pytest.fixture
 def objects(tmp_path: Path) -> make.Objects:
     return make.Objects(make.find_compiler(), tmp_path / "objects")
@@ -97,6 +109,17 @@ def test_an_object_is_rebuilt_when_what_it_includes_changes(objects: make.Object
     later = table.stat().st_mtime + 2
     os.utime(table, (later, later))
     assert compiled([])
+
+
+def test_a_file_that_is_made_again_as_it_was_is_not_compiled_again(tmp_path: Path) -> None:
+    made = tmp_path / "made.c"
+    with make.time_kept(made):
+        made.write_text("int x;")
+    os.utime(made, ns=(10**18, 10**18))
+    for text, kept in (("int x;", True), ("int y;", False)):
+        with make.time_kept(made):
+            made.write_text(text)
+        assert (made.stat().st_mtime_ns == 10**18) == kept
 
 
 def test_an_error_names_the_command(objects: make.Objects, tmp_path: Path) -> None:

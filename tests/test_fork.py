@@ -6,16 +6,14 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
-import select
-import signal
 import subprocess
 import sys
 import threading
 import time
-import traceback
 
 import numpy as np
 import pytest
+from forks import LIMIT, finish_child, in_child, start_child
 from require import require
 
 import pyengine as pe
@@ -26,7 +24,6 @@ pytestmark = [
     # Python 3.12 and later warn of fork in a process with threads: that this is safe here is what is tested
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
-LIMIT = 60.0  # seconds until a child counts as hanging: far more than any needs on a busy machine
 
 
 def every_kind_of_operation():
@@ -76,58 +73,6 @@ def parent():
     assert pe.pool_stats()["workers"] >= 1
     yield digest
     pe.set_num_threads(before)
-
-
-def start_child(work):
-    """fork: the child writes what work() returns and leaves. Gives (process number, pipe)."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writing)
-        return child, reading
-    code = 1
-    try:
-        os.close(reading)
-        os.write(writing, str(work()).encode())
-        code = 0
-    except BaseException:
-        os.write(writing, traceback.format_exc().encode())
-    finally:
-        os._exit(code)
-
-
-def finish_child(child, reading, limit=LIMIT):
-    """What the child said; kills it and fails when that takes too long."""
-    said, end = b"", time.monotonic() + limit
-    try:
-        while True:
-            ready, _, _ = select.select([reading], [], [], max(0.0, end - time.monotonic()))
-            if not ready:
-                pytest.fail(f"the child hangs: nothing for {limit} s after {said!r}")
-            part = os.read(reading, 65536)
-            if not part:
-                break
-            said += part
-        while True:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                break
-            if time.monotonic() > end:
-                pytest.fail(f"the child hangs at its exit after {said!r}")
-            time.sleep(0.001)
-        child = 0
-    finally:
-        os.close(reading)
-        if child:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-    assert status == 0, said.decode()
-    return said.decode()
-
-
-def in_child(work, limit=LIMIT):
-    return finish_child(*start_child(work), limit)
 
 
 def test_child_repeats_every_operation(parent):

@@ -281,7 +281,7 @@ cdef str tensor_text(Tensor x):
     cdef Tensor plain = alias(x)
     if x.view.dtype == PE_BFLOAT16 or x.view.dtype == PE_FLOAT16:
         plain = convert(plain, PE_FLOAT32)
-    body = numpy.array2string(numpy.asarray(plain), precision=4, separator=", ", prefix="tensor(", suppress_small=True,
+    body = numpy.array2string(numpy.asarray(plain), precision=4, separator=", ", prefix="tensor(", suppress_small=False,
                               threshold=1000, edgeitems=3, floatmode="maxprec_equal")
     notes = "" if x.view.dtype in (PE_FLOAT32, PE_INT64, PE_BOOL) else f", dtype={x.dtype!r}"
     if numel(&x.view) == 0:

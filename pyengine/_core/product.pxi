@@ -55,7 +55,16 @@ def matmul(a, b):
         return reshape(column, column.shape[:-1])
     product_shape(x, y, &c, "matmul")
     clear(&args, &x.view, &y.view)
-    return record(gemm(&args, &c, "matmul"), "matmul", (x, y), (x, y))
+    return record(gemm(&args, &c, "matmul"), "matmul", (x, y), factors(x, y), (x.shape, y.shape))
+
+
+cdef inline bint wants_grad(Tensor x) noexcept:
+    return x is not None and (x.leaf_requires_grad or x.node is not None)
+
+
+cdef inline tuple factors(Tensor a, Tensor b):
+    """What the derivative of a b needs kept: each factor where the other one wants a gradient."""
+    return (a if wants_grad(b) else None, b if wants_grad(a) else None)
 
 
 cdef object drop_first(object product, Tensor x, Tensor y):
@@ -92,7 +101,7 @@ def addmm(Tensor residual, Tensor a, Tensor b, float beta, float alpha, str what
         out = gemm(&args, &c, what)
     finally:
         set_grad_mode(was)
-    return record(out, "addmm", (residual, a, b), (a, b), (alpha, beta, residual.shape))
+    return record(out, "addmm", (residual, a, b), factors(a, b), (alpha, beta, residual.shape))
 
 
 # ---- linear ----------------------------------------------------------------------
@@ -169,10 +178,6 @@ cdef bint residual_fits(Tensor residual, Tensor x, Tensor weight) noexcept:
     return same_shape(&c, &residual.view)
 
 
-cdef inline bint wants_grad(Tensor x) noexcept:
-    return x is not None and (x.leaf_requires_grad or x.node is not None)
-
-
 def linear(input, weights, Tensor bias=None, int activation=PE_NO_ACTIVATION, Tensor residual=None):
     """act(x weight^T + bias) + residual for x (..., in), weight (out, in), bias (out); recorded. Activations are
     numbers of elementwise rows."""
@@ -194,7 +199,7 @@ def linear(input, weights, Tensor bias=None, int activation=PE_NO_ACTIVATION, Te
         raise TypeError("linear: bfloat16 has no gradient; use no_grad(), or float32 for what is trained")
     if activation == PE_NO_ACTIVATION:
         out = run_linear(x, weight, bias, activation, residual, True)
-        return record(out, "linear", (x, weight, bias, residual), (x, weight))
+        return record(out, "linear", (x, weight, bias, residual), factors(x, weight))
     if activation < 0 or activation >= len(ROW_NAMES):
         raise ValueError(f"linear: no activation {activation}")
     # What the derivative needs decides. Of its output: one fused call, the output is kept. Of its input: that must be
@@ -202,10 +207,10 @@ def linear(input, weights, Tensor bias=None, int activation=PE_NO_ACTIVATION, Te
     info = pe_elementwise_describe(activation)
     if info.keep == PE_KEEP_OUTPUT and info.inputs == 1:
         out = run_linear(x, weight, bias, activation, None, True)
-        record(out, "linear", (x, weight, bias, None), (x, weight, out), info.backward[0])
+        record(out, "linear", (x, weight, bias, None), (*factors(x, weight), out), info.backward[0])
     else:
         out = run_linear(x, weight, bias, PE_NO_ACTIVATION, None, True)
-        record(out, "linear", (x, weight, bias, None), (x, weight))
+        record(out, "linear", (x, weight, bias, None), factors(x, weight))
         out = elementwise(activation, out)
     return out if residual is None else binary(OP_ADD, out, residual)
 

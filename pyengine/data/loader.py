@@ -1,6 +1,7 @@
 """Batches: of arrays by one function, and of data sets by DataLoader."""
 
 import itertools
+import os
 from collections import deque
 from functools import partial
 
@@ -174,14 +175,21 @@ class DataLoader:
         calls, threads = zip(itertools.repeat(fetch), batches, numbers), max(1, self.num_workers)
         if self._streams:  # whose samples can be had one after the other alone
             calls, threads = itertools.repeat((next, map(fetch, batches, numbers), _END)), 1
-        pool, pending = ThreadPoolExecutor(threads, "pyengine-loader"), deque()
+        pool, pending, process = ThreadPoolExecutor(threads, "pyengine-loader"), deque(), os.getpid()
+
+        def first():
+            if os.getpid() != process:  # nobody would ever answer here
+                raise RuntimeError("DataLoader: the threads of this iteration stayed in the process that began it; "
+                                   "begin a new one after a fork")  # fmt: skip
+            return pending.popleft().result()
+
         try:
             for call in calls:
                 pending.append(pool.submit(*call))
                 if len(pending) > max(self.prefetch, self.num_workers):
-                    yield pending.popleft().result()
+                    yield first()
             while pending:
-                yield pending.popleft().result()
+                yield first()
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -4,7 +4,7 @@ import math
 
 from pyengine import _core
 from pyengine._core import Tensor, from_numpy
-from pyengine.ops._method import rule
+from pyengine.ops._method import recorded, rule
 
 # row -> NumPy's name for it; NumPy itself is imported at first use
 _UFUNCS = {
@@ -91,6 +91,16 @@ def _plain(index: tuple, what: str) -> tuple:
     return parts
 
 
+def kept(index: tuple, *inputs: Tensor) -> tuple:
+    """The index as a rule may read it later: its arrays and lists belong to nobody else. The index itself where nothing
+    is recorded."""
+    import numpy
+
+    if not recorded(*inputs):
+        return index
+    return tuple(numpy.array(part) if isinstance(part, (numpy.ndarray, list)) else part for part in index)
+
+
 def _index(x: Tensor, index: tuple) -> Tensor:
     import numpy
 
@@ -98,7 +108,7 @@ def _index(x: Tensor, index: tuple) -> Tensor:
     if x.dtype.name == "bfloat16":  # NumPy has it as uint16, which no tensor has
         return _index(x.float(), index).to("bfloat16")
     taken = x.detach().numpy()[plain]
-    return _core.record(from_numpy(numpy.array(taken)), "index", (x,), (), (x.shape, plain))
+    return _core.record(from_numpy(numpy.array(taken)), "index", (x,), (), (x.shape, kept(plain, x)))
 
 
 @rule("index")
@@ -112,7 +122,7 @@ def _index_add(g: Tensor, shape: tuple, index: tuple) -> Tensor:
 
     total = numpy.zeros(shape, numpy.float32)
     numpy.add.at(total, index, g.detach().numpy())
-    return _core.record(from_numpy(total), "index_add", (g,), (), index)
+    return _core.record(from_numpy(total), "index_add", (g,), (), kept(index, g))
 
 
 @rule("index_add")

@@ -4,7 +4,7 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import along, axis_of
 from pyengine.ops._method import method, rule, tensor_only
-from pyengine.ops.fallback import _index, _index_add
+from pyengine.ops.fallback import _index, _index_add, kept
 from pyengine.ops.rounding import where as _choose
 
 __all__ = [
@@ -26,7 +26,7 @@ def put(x: Tensor, index: tuple, source: Tensor) -> Tensor:
     """A copy of x with source (of x's dtype) at `index`, arrays and slices; recorded."""
     out = _core.copy(x.detach())
     out.numpy()[index] = source.detach().numpy()
-    return _core.record(out, "put", (x, source), (), (index, source.shape))
+    return _core.record(out, "put", (x, source), (), (kept(index, x, source), source.shape))
 
 
 @rule("put")

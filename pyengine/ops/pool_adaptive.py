@@ -3,6 +3,7 @@
 from pyengine import _core
 from pyengine._core import Tensor, from_numpy
 from pyengine.ops._method import rule, tensor_only
+from pyengine.ops.fallback import kept
 from pyengine.ops.pool import Plan, batched, maxima, means, unbatched
 from pyengine.ops.reduction import mean
 from pyengine.ops.shape import reshape
@@ -129,7 +130,7 @@ def _put(x: Tensor, shape: tuple, index: tuple) -> Tensor:
 
     out = numpy.zeros(shape, numpy.float32)
     out[index] = x.detach().numpy()
-    return _core.record(from_numpy(out), "unpool", (x,), (), (shape, index))
+    return _core.record(from_numpy(out), "unpool", (x,), (), (shape, kept(index, x)))
 
 
 @rule("unpool")

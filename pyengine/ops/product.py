@@ -19,9 +19,9 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
 @rule("matmul")
 def _matmul(node, g):
-    a, b = node.saved
-    da = _core.sum_to(_core.matmul(g, _core.transpose(b, -1, -2)), a.shape) if node.needs(0) else None
-    db = _core.sum_to(_core.matmul(_core.transpose(a, -1, -2), g), b.shape) if node.needs(1) else None
+    (a, b), shapes = node.saved, node.meta
+    da = _core.sum_to(_core.matmul(g, _core.transpose(b, -1, -2)), shapes[0]) if node.needs(0) else None
+    db = _core.sum_to(_core.matmul(_core.transpose(a, -1, -2), g), shapes[1]) if node.needs(1) else None
     return da, db
 
 

@@ -4,7 +4,7 @@ from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._arguments import along, axis_of
 from pyengine.ops._method import method, rule, tensor_only
-from pyengine.ops.fallback import _index
+from pyengine.ops.fallback import _index, kept
 from pyengine.ops.gathering import grid_index, in_range, index_array, index_sum, put
 from pyengine.ops.rounding import where
 
@@ -131,7 +131,7 @@ def _meeting(x: Tensor, at: tuple, source: Tensor, reduce: str, include_self: bo
         out[at] = neutral
     getattr(numpy, _UFUNC[reduce]).at(out, at, source.detach().numpy())
     out = _core.from_numpy(out)
-    return _core.record(out, f"meet_{reduce}", (x, source), (x, source, out), (at, include_self))
+    return _core.record(out, f"meet_{reduce}", (x, source), (x, source, out), (kept(at, x, source), include_self))
 
 
 def _extreme_rule(node, g):

@@ -6,6 +6,7 @@ enum { TASK_ROWS = 96 };     /* where the tile takes its own rows: int32 of a pa
 enum { STRIP_WORDS = 8192 }; /* and where it takes all: 256 rows of 32 columns */
 enum { SLICE = 96 };         /* groups: few rows use 24 KB of a panel in turn, from L1 */
 enum { FEW_ROWS = 32 };
+enum { SLICED_PANELS = 8 };
 enum { STREAM_AHEAD = 8192 }; /* bytes: two pages, where the hardware, which follows in a page, does not look */
 
 /* the size of equal parts, none above `most`, in whole `unit`s */
@@ -35,22 +36,27 @@ static double nanoseconds(const struct pe_dot_kernels *kernels, int64_t m, int64
     return 200.0 + (words > stream ? words : stream);
 }
 
-/* Rows of a task. Of strips, as many as leave half of L2 to the rest. */
-static int64_t most_rows(const struct pe_dot_run *q) {
+/* Groups of the slice of k in which a task's panels meet its rows of a, one after the other: that slice of a lies in a
+ * quarter of L2. With more, the panels that stream by drive it out. */
+static int64_t slice_of(const struct pe_dot_run *q) {
     const struct pe_dot_kernels *kernels = q->kernels;
-    if (!kernels->strip) return TASK_ROWS / kernels->mr * kernels->mr;
-    int64_t fit = (int64_t)(pe_machine_cached()->l2 / 2 / q->a_row);
-    return max64(min64(fit, kernels->mr) / kernels->strip, 1) * kernels->strip;
+    int64_t fit = (int64_t)(pe_machine_cached()->l2 / 4) / (min64(q->m, q->task_m) * kernels->group);
+    int64_t groups = whole_groups(kernels, q->groups);
+    return kernels->strip && fit < groups ? max64(fit / kernels->depth, 1) * kernels->depth : max64(groups, 1);
 }
 
 /* About 48 tasks of a large product, each worth 5 us or more; few rows are one task high. */
 static void cut_tasks(struct pe_dot_run *q) {
     const struct pe_dot_kernels *kernels = q->kernels;
     int64_t depth = max64(q->groups, 16);
-    q->task_m = equal_part(q->m, most_rows(q), kernels->strip ? kernels->strip : kernels->mr);
+    int64_t most = kernels->strip ? kernels->mr : TASK_ROWS / kernels->mr * kernels->mr;
+    q->task_m = equal_part(q->m, most, kernels->strip ? kernels->strip : kernels->mr);
+    q->slice = slice_of(q);
     double all = nanoseconds(kernels, q->m, q->n, depth), goal = all / 48 > 5e3 ? all / 48 : 5e3;
     double panel = nanoseconds(kernels, min64(q->task_m, q->m), kernels->nr, depth) - 200.0;
     int64_t across = max64((int64_t)(goal / panel), 1);
+    if (q->slice < q->groups) /* each task reads its rows of a again */
+        across = max64(across, min64(SLICED_PANELS, parts(q->n, kernels->nr) / (2 * pe_get_num_threads(q->ctx))));
     q->task_n = equal_part(q->n, min64(across, parts(q->n, kernels->nr)) * kernels->nr, kernels->nr);
 }
 
@@ -62,7 +68,7 @@ int pe_dot_past_caches(struct pe_dot_run *q, size_t bytes) {
 struct strip {
     const struct pe_dot_run *q;
     int64_t i0, i1, j, columns;
-    int32_t *words; /* the task's own memory for c */
+    int32_t *words; /* the task's own memory for c of this panel */
 };
 
 static void hand_on(const struct pe_dot_tile *t, const int32_t *from, int y, int rows) {
@@ -71,14 +77,14 @@ static void hand_on(const struct pe_dot_tile *t, const int32_t *from, int y, int
     s->q->take(s->q->who, &finished);
 }
 
-/* Tile x of `tiles` asks for its share of the block of weights that follows this one: panels lie end to end.
- * Where one strip or tile has all rows, weights stream, and it asks for its own. */
-static void look_ahead(const struct strip *s, struct pe_dot_tile *t, int64_t x, int64_t tiles) {
+/* Tile x of `tiles` asks for its share of the block of weights that comes after this one, at `next`. Where one strip or
+ * tile has all rows, weights stream, and it asks for its own. */
+static void look_ahead(const struct strip *s, struct pe_dot_tile *t, const int8_t *next, int64_t x, int64_t tiles) {
     const struct pe_dot_kernels *kernels = s->q->kernels;
     int64_t strips = kernels->strip ? parts(t->rows, kernels->strip) : 1, lines = (int64_t)t->groups * kernels->nr / 16;
     int64_t turns = max64(parts((int64_t)t->groups, kernels->turn), 1) * strips;
     t->ahead_lines = (int)parts(lines, tiles * turns);
-    t->ahead = tiles * strips == 1 ? t->b + STREAM_AHEAD : t->b + (lines + x * turns * t->ahead_lines) * 64;
+    t->ahead = tiles * strips == 1 ? t->b + STREAM_AHEAD : next + x * turns * t->ahead_lines * 64;
 }
 
 static int64_t block_depth(const struct pe_dot_run *q, int64_t tiles, int64_t rows) {
@@ -87,8 +93,8 @@ static int64_t block_depth(const struct pe_dot_run *q, int64_t tiles, int64_t ro
     return tiles == 1 ? all : q->m <= FEW_ROWS ? SLICE : q->kernels->depth;
 }
 
-/* Rows i0 .. i1 of one panel's columns. The weights pass once, whatever the rows. */
-static void run_strip(const struct strip *s) {
+/* Rows i0 .. i1 of one panel's columns, groups g0 .. g1. The weights pass once, whatever the rows. */
+static void run_strip(const struct strip *s, int64_t g0, int64_t g1) {
     const struct pe_dot_run *q = s->q;
     const struct pe_dot_kernels *kernels = q->kernels;
     int64_t nr = kernels->nr, lanes = q->ctx->kernels->vector_floats, rows = s->i1 - s->i0;
@@ -99,10 +105,10 @@ static void run_strip(const struct strip *s) {
     const int8_t *panel = q->panels + (size_t)(s->j / nr) * q->panel_bytes;
     struct pe_dot_tile t = { .a_row = (ptrdiff_t)q->a_row, .sums = q->sums ? q->sums + s->j : NULL, .who = s,
                              .c_row = direct ? q->direct_row : nr, .vectors = (int)parts(s->columns, lanes) };
-    if (q->start) q->start(q->who, &(struct pe_dot_rows){ s->words, nr, s->i0, rows, s->j, s->columns });
-    for (int64_t g = 0; g < max64(groups, 1); g += depth) {
+    if (q->start && g0 == 0) q->start(q->who, &(struct pe_dot_rows){ s->words, nr, s->i0, rows, s->j, s->columns });
+    for (int64_t g = g0; g < max64(g1, 1); g += depth) {
         int last = g + depth >= groups;
-        t.groups = (size_t)(last ? groups - g : depth);
+        t.groups = (size_t)min64(depth, g1 - g);
         t.b = panel + g * 4 * nr;
         t.from_c = g > 0 || q->start;
         t.finish = last && kernels->strip ? hand_on : NULL;
@@ -111,28 +117,41 @@ static void run_strip(const struct strip *s) {
             t.a = q->a + (size_t)i * q->a_row + (size_t)(g * kernels->group);
             t.zero = q->zero ? q->zero + i : NULL;
             t.c = direct ? q->direct + i * q->direct_row + s->j : s->words + (i - s->i0) * nr;
-            look_ahead(s, &t, (i - s->i0) / high, tiles);
+            /* panels lie end to end */
+            look_ahead(s, &t, g + depth < g1 ? t.b + depth * 4 * nr : panel + q->panel_bytes + g0 * 4 * nr,
+                       (i - s->i0) / high, tiles);
             kernels->tile(&t);
             if (last && !direct && !kernels->strip) hand_on(&t, t.c, (int)(i - s->i0), t.rows);
         }
     }
 }
 
+/* The panels first .. stop of a task, slice by slice of k; c of all of them waits in `words`, with one slice of one. */
+static void run_panels(struct strip *s, int64_t first, int64_t stop, int32_t *words, int64_t slice) {
+    int64_t nr = s->q->kernels->nr, groups = whole_groups(s->q->kernels, s->q->groups);
+    for (int64_t g = 0; g < max64(groups, 1); g += slice)
+        for (int64_t panel = first; panel < stop; panel++) {
+            s->j = panel * nr, s->columns = min64(nr, s->q->n - s->j);
+            s->words = words + (slice < groups ? (panel - first) * (s->i1 - s->i0) * nr : 0);
+            run_strip(s, g, min64(g + slice, groups));
+        }
+}
+
 static void task_body(int64_t begin, int64_t end, void *arg) {
     const struct pe_dot_run *q = arg;
-    int32_t words[STRIP_WORDS] __attribute__((aligned(64)));
-    int64_t nr = q->kernels->nr, across = parts(q->n, q->task_n), entered = 0;
+    int32_t own[STRIP_WORDS] __attribute__((aligned(64))), *words = NULL;
+    int64_t nr = q->kernels->nr, across = parts(q->n, q->task_n), entered = 0, slice = q->slice;
+    if (slice < q->groups) words = pe_alloc(q->ctx, (size_t)(min64(q->m, q->task_m) * q->task_n) * sizeof *words);
+    if (!words) slice = max64(whole_groups(q->kernels, q->groups), 1); /* one panel after the other, slower, as right */
     for (int64_t task = begin; task < end; task++) {
-        struct strip s = { .q = q, .i0 = task / across * q->task_m, .words = words };
+        struct strip s = { .q = q, .i0 = task / across * q->task_m };
         int64_t panel = task % across * (q->task_n / nr), stop = min64(panel + q->task_n / nr, parts(q->n, nr));
         s.i1 = min64(s.i0 + q->task_m, q->m);
         int64_t rows = min64(s.i1 - s.i0, q->kernels->strip);
         if (q->kernels->enter && rows != entered) q->kernels->enter((int)rows), entered = rows;
-        for (; panel < stop; panel++) {
-            s.j = panel * nr, s.columns = min64(nr, q->n - s.j);
-            run_strip(&s);
-        }
+        run_panels(&s, panel, stop, words ? words : own, slice);
     }
+    if (words) pe_free(q->ctx, words);
     if (q->kernels->leave) q->kernels->leave();
     if (q->past_caches) q->ctx->kernels->half.fence();
 }

@@ -24,7 +24,7 @@ struct pe_dot_run {
     void (*start)(const void *who, const struct pe_dot_rows *); /* fills rows with what the sums start at, or NULL: 0 */
     void (*take)(const void *who, const struct pe_dot_rows *);  /* finished rows, each once, any order */
     const void *who;
-    int64_t task_m, task_n;     /* the run's own */
+    int64_t task_m, task_n, slice; /* the run's own */
     int past_caches;
 };
 

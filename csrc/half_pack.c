@@ -61,7 +61,7 @@ void pe_half_widen(const pe_context *ctx, const void *panels, int64_t k, int64_t
 /* In place: each row's words lie in order, in whole steps of the tile. Rows a power of two apart evict each other from
  * L1, a tenth of the time; to copy them pays from many columns on. */
 static int lies_ready(const pe_context *ctx, const struct pe_gemm_problem *g) {
-    if (g->a_i % 512 == 0 && g->m > 1 && g->n >= 4096) return 0;
+    if (g->a_i % 512 == 0 && g->m > 1 && g->n >= 1024) return 0;
     return g->a_p == 1 && g->k > 0 && g->k % (2 * tile_of(ctx)->deep) == 0 && (g->a_i >= 32 || g->m == 1);
 }
 

@@ -87,6 +87,8 @@ static void test_shapes(void) {
             one_shape(rows[x], 130, depths[y], any_layout(), any_layout(), any_layout(), (int)draw(2));
     one_shape(300, 200, 500, ROWS, COLUMNS, ROWS, 0);
     one_shape(300, 200, 544, ROWS, ROWS, ROWS, 1); /* two tasks high, read in place */
+    one_shape(250, 90, 2100, ROWS, ROWS, ROWS, 0); /* slices of k: more of a than a quarter of L2 */
+    one_shape(250, 70, 2144, ROWS, COLUMNS, COLUMNS, 1);
 }
 
 /* A bfloat16 c: the float32 c, rounded once. */
@@ -175,9 +177,9 @@ static void test_edges(void) {
 }
 
 static void test_threads(void) {
-    struct operand a = make_matrix(130, 600, ROWS, 0), b = make_matrix(600, 1600, COLUMNS, 0);
+    struct operand a = make_matrix(130, 600, ROWS, 0), b = make_matrix(600, 1200, COLUMNS, 0);
     struct operand half_a = make_half(&a, ROWS, 0), half_b = make_half(&b, COLUMNS, 0);
-    struct operand c = make_matrix(130, 1600, ROWS, 0), expected = make_matrix(130, 1600, ROWS, 0);
+    struct operand c = make_matrix(130, 1200, ROWS, 0), expected = make_matrix(130, 1200, ROWS, 0);
     struct sharing before = begin_sharing(ctx);
     if (half_order() == WIDENED) multiply(&a.t, &b.t, NULL, &expected.t, 0);
     else define(&a.t, &b.t, &expected.t, 0);

@@ -79,6 +79,8 @@ static void test_shapes(void) {
     one_shape(200, 300, 500, 4000);
     one_shape(1, 3000, 700, 4000);
     one_shape(3000, 1, 100, 4000);
+    one_shape(600, 640, 70, 4000);  /* a large c, which may be written past the caches */
+    one_shape(250, 300, 4200, 4000); /* slices of k: more of a than a quarter of L2 */
 }
 
 /* Values at which the shortcuts break: pmaddubsw saturates at 255 * 127 * 2, and sums may reach k * 255 * 128. */

@@ -103,6 +103,7 @@ def test_what_is_missing_is_told(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="apt install espeak-ng"):
         loaded("speech").main(quick=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYENGINE_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="pip download --no-deps metadrive-simulator"):
         loaded("driving").main(quick=True)
     for name, package in (("finance", "arch"), ("recommendation", "recbole"), ("sensors", "aeon")):

@@ -72,7 +72,11 @@ def __dir__():
 
 
 def get_include() -> str:
-    """The folder of pyengine.h (and what it includes), for C and Cython code that uses the engine."""
+    """The folder of pyengine.h (and what it includes), for C and Cython code that uses the engine.
+
+    A module that calls its functions finds this process's engine when their symbols were made known before the module's
+    first import: `ctypes.CDLL(pyengine._core._core.__file__, ctypes.RTLD_GLOBAL)`.
+    """
     from pathlib import Path
 
     return str(Path(__file__).parent / "include")

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from pyengine.bench.harness import print_table, save_json
 from pyengine.data import Digits, load_digits
-from pyengine.train.digits import train_digits
+from pyengine.train.job import Data
+from pyengine.train.jobs.digits import JOB
+from pyengine.train.run import train_job
 
 LAST = 1437  # the 360 images from here on
 SPLITS = {f"every fifth from image {first}": slice(first, None, 5) for first in range(5)}
@@ -41,8 +43,8 @@ def accuracies(data, seeds):
     found, start = [], time.perf_counter()
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
-            run = train_digits(folder, seed=seed, data=data, progress=False, say=lambda line: None)
-        found.append(run.history.test_accuracy[-1])
+            run = train_job(JOB(seed=seed), folder, data=Data(*data, ""), progress=False, say=lambda line: None)
+        found.append(run.history[-1]["val_accuracy"])
     return found, (time.perf_counter() - start) / seeds
 
 

@@ -26,8 +26,9 @@ fewer operations were done than a direct sum has. `rotating`: weights walk throu
 """
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    aligned = ["---", *["---:"] * (len(head) - 1)]
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], rest: str = "---:") -> list[str]:
+    """A table, the first column to the left and the rest as said."""
+    aligned = ["---", *[rest] * (len(head) - 1)]
     return ["| " + " | ".join(str(cell).replace("|", "/") for cell in row) + " |" for row in (head, aligned, *rows)]
 
 
@@ -41,13 +42,21 @@ def command(suite: str, options: argparse.Namespace) -> str:
     return " ".join([*words, "--write-docs"])
 
 
+def machine() -> str:
+    """What this is measured on, in a few words."""
+    from pyengine import _core
+
+    found = _core.machine_info()
+    return f"{found['cpu'] or platform.processor() or platform.machine()}, {found['cpus_affinity']} processors"
+
+
 def page(suite: str, outcomes: list[Outcome], contest: Field, options: argparse.Namespace) -> str:
     from pyengine import _core
 
     found = _core.machine_info()
     text = HEAD.format(
         command=command(suite, options), date=datetime.date.today().isoformat(), threads=options.threads,
-        machine=f"{found['cpu'] or platform.processor() or platform.machine()}, {found['cpus_affinity']} processors",
+        machine=machine(),
         caches=f"L1d {found['l1d'] >> 10} KiB, L2 {found['l2'] >> 10} KiB, L3 {found['l3'] >> 20} MiB",
         level=found["isa"], python=platform.python_version(), kernel=platform.release().partition("-")[0],
         rounds=options.rounds,

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "csrc"))
 import make  # noqa: E402  (csrc/make.py)
 
-VOCABULARY = {"avx512_vnni": "avx512", "avx512_bf16": "avx512"}  # levels without a header of their own
+VOCABULARY = {"avx512_vnni": "avx512", "avx512_bf16": "avx512", "amx": "avx512"}  # levels without a header of their own
 DRAM_TIMES_L3 = 4
 LARGEST_ARENA = 1 << 30
 # Many short rounds: one that nothing interrupts is enough, and a scheduler's turn lasts 3 ms or more.

@@ -67,7 +67,35 @@ static float fma_fp32(float *memory, size_t floats, long repeats) {
     return horizontal(sum);
 }
 
-#if defined(__AVX512BF16__) && VL == 16
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
+#include "simd/amx.h"
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Linux gives tile registers on request; refused, the first instruction ends the process (see limits.py). */
+static void ask_for_tiles(void) { syscall(SYS_arch_prctl, 0x1023, 18); }
+
+/* four sums, each of its pair of operands, as a kernel has them: CHAINS products a round */
+#define TILES(name, product)                                            \
+    static float name(float *memory, size_t floats, long repeats) {     \
+        (void)memory, (void)floats;                                     \
+        amx_enter(AMX_STRIP);                                           \
+        for (long r = 0; r < repeats * ROUNDS * CHAINS / 4; r++) {      \
+            product(0, 4, 6);                                           \
+            product(1, 4, 7);                                           \
+            product(2, 5, 6);                                           \
+            product(3, 5, 7);                                           \
+        }                                                               \
+        _tile_release();                                                \
+        return 0;                                                       \
+    }
+TILES(tiles_bf16, _tile_dpbf16ps)
+TILES(tiles_int8, _tile_dpbusd)
+#else
+static void ask_for_tiles(void) {}
+#endif
+
+#if defined(__AVX512BF16__) && VL == 16 && !defined(__AMX_BF16__)
 static float dot_bf16(float *memory, size_t floats, long repeats) {
     (void)memory, (void)floats;
     vf chain[CHAINS];
@@ -81,7 +109,7 @@ static float dot_bf16(float *memory, size_t floats, long repeats) {
 }
 #endif
 
-#if defined(__AVX512VNNI__) && VL == 16
+#if defined(__AVX512VNNI__) && VL == 16 && !defined(__AMX_INT8__)
 static float dot_int8(float *memory, size_t floats, long repeats) {
     (void)memory, (void)floats;
     vi chain[CHAINS]; /* an array of __m512i, which may alias anything, would be stored every round */
@@ -179,11 +207,16 @@ static const struct probe {
 } probes[] = {
     {"clock", clock_cycles, 1, 0, 0},
     {"fp32", fma_fp32, 2 * VL, 0, 0},
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
+    {"bf16", tiles_bf16, 2 * 16 * 16 * 32, 0, 0},
+    {"int8", tiles_int8, 2 * 16 * 16 * 64, 0, 0},
+#else
 #if defined(__AVX512BF16__) && VL == 16
     {"bf16", dot_bf16, 4 * VL, 0, 0},
 #endif
 #if defined(__AVX512VNNI__) && VL == 16
     {"int8", dot_int8, 8 * VL, 0, 0},
+#endif
 #endif
     {"read", read_all, 0, 1, 1},
     {"copy", copy, 0, 2, 2},
@@ -247,6 +280,7 @@ EXPORT double probe_run(int i, int threads, const int *cpus, char *memory, size_
     static worker workers[MAX_THREADS];
     pthread_t ids[MAX_THREADS];
     static pthread_barrier_t start;
+    ask_for_tiles();
     pthread_barrier_init(&start, NULL, (unsigned)threads);
     for (int t = 0; t < threads; t++) {
         workers[t] = (worker){.probe = &probes[i], .memory = (float *)(memory + (size_t)t * bytes),

@@ -12,6 +12,7 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
 #endif
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -54,6 +55,20 @@ static unsigned saved_state(void) {
     return low;
 }
 
+/* Linux gives a process the 8 KB of tile registers on request alone (from 5.16 on). It refuses where a thread has a
+ * signal stack too small for them, and from then on it refuses such stacks: whoever uses no tiles must not ask. */
+#if defined(__linux__) && defined(SYS_arch_prctl)
+enum { ASK_SUPPORTED = 0x1021, ASK_PERMISSION = 0x1023, TILE_DATA = 18 };
+static int system_knows_tiles(void) {
+    uint64_t features = 0;
+    return syscall(SYS_arch_prctl, ASK_SUPPORTED, &features) == 0 && (features >> TILE_DATA & 1);
+}
+int pe_cpu_allow_tiles(void) { return syscall(SYS_arch_prctl, ASK_PERMISSION, TILE_DATA) == 0; }
+#else
+static int system_knows_tiles(void) { return 0; }
+int pe_cpu_allow_tiles(void) { return 0; }
+#endif
+
 static int has_all(unsigned word, unsigned bits) { return (word & bits) == bits; }
 
 unsigned pe_cpu_levels(void) {
@@ -72,8 +87,12 @@ unsigned pe_cpu_levels(void) {
     if (!has_all(extended.c, 1u << 11)) /* VNNI */
         return levels;
     levels |= 1u << PE_LEVEL_AVX512_VNNI;
-    if (has_all(extended1.a, 1u << 5)) /* BF16 */
-        levels |= 1u << PE_LEVEL_AVX512_BF16;
+    if (!has_all(extended1.a, 1u << 5)) /* BF16 */
+        return levels;
+    levels |= 1u << PE_LEVEL_AVX512_BF16;
+    /* AMX: BF16, TILE, INT8, and both of its states */
+    if (has_all(extended.d, 1u << 22 | 1u << 24 | 1u << 25) && has_all(saved, 3u << 17) && system_knows_tiles())
+        levels |= 1u << PE_LEVEL_AMX;
     return levels;
 }
 
@@ -110,6 +129,8 @@ static void find_name(char name[64]) {
 }
 
 #else
+
+int pe_cpu_allow_tiles(void) { return 0; }
 
 unsigned pe_cpu_levels(void) {
 #if defined(__aarch64__)

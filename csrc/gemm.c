@@ -1,6 +1,7 @@
 /* pe_gemm: runs the plan's tasks over the pool. Every path runs each chain over k in order, so the
  * bits of c depend on a, b and the bias alone: not on threads, blocks, strides or the batch. */
 #include "gemm_task.h"
+#include "half.h"
 
 #include <math.h>
 
@@ -101,9 +102,28 @@ pe_status pe_gemm_run_batch(pe_context *ctx, const struct pe_gemm_problem *g, co
     return PE_OK;
 }
 
+/* A bfloat16 c where the level has no tile for it: the float32 product, rounded. */
+static pe_status run_rounded(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
+    pe_tensor wide = *args->c;
+    pe_gemm_args widened = *args;
+    int64_t bytes = 4;
+    wide.dtype = PE_FLOAT32;
+    for (int d = wide.ndim - 1; d >= 0; d--) wide.strides[d] = bytes, bytes *= wide.shape[d];
+    if (!bytes) return PE_OK;
+    if (!(wide.data = pe_alloc(ctx, (size_t)bytes)))
+        return pe_fail(err, PE_ERR_MEMORY, -1, "gemm: no memory for %lld bytes of float32", (long long)bytes);
+    widened.c = &wide;
+    pe_status status = pe_gemm(ctx, &widened, err);
+    if (!status) status = pe_copy(ctx, &(pe_copy_args){ &wide, args->c }, err);
+    pe_free(ctx, wide.data);
+    return status;
+}
+
 pe_status pe_gemm(pe_context *ctx, const pe_gemm_args *args, pe_error *err) {
     struct pe_gemm_problem g;
     struct pe_gemm_batch batch;
     pe_status status = pe_gemm_check(ctx, args, &g, &batch, err);
-    return status ? status : pe_gemm_run_batch(ctx, &g, &batch, err);
+    if (status) return status;
+    if (g.a_half && g.b_half && pe_half_has_tile(ctx)) return pe_half_run_batch(ctx, &g, &batch, err);
+    return g.c_half ? run_rounded(ctx, args, err) : pe_gemm_run_batch(ctx, &g, &batch, err);
 }

@@ -158,7 +158,7 @@ static pe_status read_batch(const pe_tensor *a, const pe_tensor *b, const pe_ten
         batch->size[at] = size;
         batch->a[at] = size_a == 1 ? 0 : a->strides[da] / (int64_t)pe_dtype_size(a->dtype);
         batch->b[at] = size_b == 1 ? 0 : b->strides[db] / (int64_t)pe_dtype_size(b->dtype);
-        batch->c[at] = c->strides[d] / 4;
+        batch->c[at] = c->strides[d] / (int64_t)pe_dtype_size(c->dtype);
         batch->residual[at] = residual ? residual->strides[d] / 4 : 0;
         batch->bias[at] = batch->packed[at] = 0;
     }
@@ -198,6 +198,15 @@ static pe_status check_residual(const pe_tensor *residual, const pe_tensor *c, p
     return pe_gemm_check_apart(c, residual, "residual", err);
 }
 
+static pe_status check_result(const pe_gemm_args *args, const pe_tensor *a, const pe_tensor *b, pe_error *err) {
+    int halves = a->dtype == PE_BFLOAT16 && b->dtype == PE_BFLOAT16;
+    pe_status status = pe_gemm_check_operand(args->c, "c", 2, halves, err);
+    if (!status && args->accumulate && args->c->dtype != PE_FLOAT32)
+        return pe_fail(err, PE_ERR_DTYPE, -1, "gemm: accumulate needs a float32 c, it is %s",
+                       pe_dtype_name(args->c->dtype));
+    return status;
+}
+
 pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gemm_problem *g,
                         struct pe_gemm_batch *batch, pe_error *err) {
     if (!args) return pe_fail(err, PE_ERR_ARGUMENT, -1, "gemm: no arguments");
@@ -212,7 +221,7 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
     }
     if ((status = pe_gemm_check_operand(a, "a", 2, 1, err))) return status;
     if ((status = pe_gemm_check_operand(b, "b", 2, 1, err))) return status;
-    if ((status = pe_gemm_check_operand(c, "c", 2, 0, err))) return status;
+    if ((status = check_result(args, a, b, err))) return status;
     if (bias && (status = pe_gemm_check_operand(bias, "bias", 1, 0, err))) return status;
     if (bias && bias->ndim != 1)
         return pe_fail(err, PE_ERR_SHAPE, -1, "gemm: bias must have 1 axis, has %d", (int)bias->ndim);
@@ -228,14 +237,16 @@ pe_status pe_gemm_check(pe_context *ctx, const pe_gemm_args *args, struct pe_gem
 
     int ra = a->ndim - 2, rb = b->ndim - 2, rc = c->ndim - 2;
     int64_t a_size = (int64_t)pe_dtype_size(a->dtype), b_size = (int64_t)pe_dtype_size(b->dtype);
+    int64_t c_size = (int64_t)pe_dtype_size(c->dtype);
     *g = (struct pe_gemm_problem){
         .m = a->shape[ra], .k = a->shape[ra + 1], .n = b->shape[rb + 1],
         .a = a->data, .b = b->data, .c = c->data, .bias = bias ? bias->data : NULL,
         .residual = residual ? residual->data : NULL, .packed = args->packed ? b->data : NULL,
         .a_half = a->dtype == PE_BFLOAT16, .b_half = b->dtype == PE_BFLOAT16,
+        .c_half = c->dtype == PE_BFLOAT16,
         .a_i = a->strides[ra] / a_size, .a_p = a->strides[ra + 1] / a_size,
         .b_p = b->strides[rb] / b_size, .b_j = b->strides[rb + 1] / b_size,
-        .c_i = c->strides[rc] / 4, .c_j = c->strides[rc + 1] / 4,
+        .c_i = c->strides[rc] / c_size, .c_j = c->strides[rc + 1] / c_size,
         .bias_i = 0, .bias_j = bias ? bias->strides[0] / 4 : 0,
         .residual_i = residual ? residual->strides[rc] / 4 : 0,
         .residual_j = residual ? residual->strides[rc + 1] / 4 : 0,

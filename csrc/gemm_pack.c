@@ -1,6 +1,6 @@
 /* pe_pack: a weight laid out once as the product reads it. The layout is that of gemm_plan.h's packed b,
  * behind a head that tells what it is: products refuse a pack of another level, size or program. */
-#include "gemm_plan.h"
+#include "half.h"
 #include "sizes.h"
 
 #define PACK_MAGIC UINT64_C(0x31006b6361706570)
@@ -56,8 +56,14 @@ void pe_gemm_pack_panels(pe_context *ctx, const struct pe_gemm_problem *g, int64
     pe_parallel_for(ctx, parts(g->n, nr * PACK_PANELS) * parts(g->k, PACK_DEPTH), 1, threads, pack_body, &w);
 }
 
+/* bfloat16 lies as the tile for it reads it, where the level has one; products with float32 widen that. */
+static int is_for_tile(const pe_context *ctx, int dtype) { return dtype == PE_BFLOAT16 && pe_half_has_tile(ctx); }
+
 /* Panels as wide as the products of this n will use: see plan_tiles. */
 static struct head head_for(pe_context *ctx, int64_t k, int64_t n, int dtype) {
+    if (is_for_tile(ctx, dtype))
+        return (struct head){ .magic = PACK_MAGIC, .k = k, .n = n, .lanes = ctx->kernels->half.dot.deep,
+                              .nr = ctx->kernels->half.dot.nr, .dtype = dtype };
     int lanes = ctx->kernels->vector_floats;
     int64_t widest = min64(ctx->kernels->gemm.vectors, parts(n, lanes));
     return (struct head){ .magic = PACK_MAGIC, .k = k, .n = n, .lanes = lanes, .nr = (int32_t)(widest * lanes),
@@ -95,10 +101,12 @@ pe_status pe_pack_bytes(pe_context *ctx, const pe_pack_args *args, size_t *bytes
     if (status) return status;
     int64_t k = args->b->shape[0], n = args->b->shape[1], lanes = ctx->kernels->vector_floats, elements;
     if (n > INT64_MAX - lanes || __builtin_mul_overflow(parts(n, lanes) * lanes, k, &elements) ||
-        elements > INT64_MAX / 4 - HEAD_BYTES)
+        elements > INT64_MAX / 4 - HEAD_BYTES ||
+        (is_for_tile(ctx, args->b->dtype) && pe_half_pack_bytes(ctx, k, n) < 0))
         return pe_fail(err, PE_ERR_SHAPE, -1, "pack: a weight of %lld x %lld is too large", (long long)k,
                        (long long)n);
     *bytes = (size_t)elements * pe_dtype_size(args->b->dtype) + HEAD_BYTES;
+    if (is_for_tile(ctx, args->b->dtype)) *bytes = (size_t)pe_half_pack_bytes(ctx, k, n) + HEAD_BYTES;
     return PE_OK;
 }
 
@@ -117,8 +125,9 @@ pe_status pe_pack(pe_context *ctx, const pe_pack_args *args, pe_error *err) {
     if (g.k == 1) g.b_p = 1;
     struct head head = head_for(ctx, g.k, g.n, b->dtype);
     *(struct head *)args->packed = head;
-    if (g.k && g.n)
-        pe_gemm_pack_panels(ctx, &g, head.nr, (char *)args->packed + HEAD_BYTES,
-                            pe_threads_for(ctx, 0.1 * (double)g.k * (double)g.n));
+    int threads = pe_threads_for(ctx, 0.1 * (double)g.k * (double)g.n);
+    void *panels = (char *)args->packed + HEAD_BYTES;
+    if (g.k && g.n && is_for_tile(ctx, b->dtype)) pe_half_pack_b(ctx, &g, panels, threads);
+    else if (g.k && g.n) pe_gemm_pack_panels(ctx, &g, head.nr, panels, threads);
     return PE_OK;
 }

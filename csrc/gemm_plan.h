@@ -24,8 +24,8 @@ struct pe_gemm_problem {
     int one_thread;                        /* the caller shares out the work: tasks are as large as L2 lets them be */
     const struct pe_gemm_grid *grid;       /* of c's rows, in place of c_i and residual_i, or NULL */
     const float *bias, *residual;
-    float *c;
-    int a_half, b_half;
+    float *c;              /* or bfloat16, where c_half is set: of pe_half_run_batch alone */
+    int a_half, b_half, c_half;
     int64_t a_i, a_p, b_p, b_j, c_i, c_j, bias_i, bias_j, residual_i, residual_j;
     const float *scale;
     pe_loop *activation;                   /* or NULL */

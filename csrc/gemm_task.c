@@ -1,5 +1,6 @@
 /* One task of a product: its rectangle of c, with all of k. Every chain over k runs in order. */
 #include "gemm_task.h"
+#include "half.h"
 #include "sizes.h"
 #include "windows.h"
 
@@ -158,8 +159,11 @@ static void widen_b(struct task *k, const void *b, int64_t j, int64_t columns, i
     const struct pe_gemm_problem *g = k->g;
     const struct pe_gemm_kernels *kernels = k->r->kernels;
     if (k->g->packed) {
-        kernels->widen(k->own_b, width, pe_gemm_at(k->g->packed, j * g->k + k->p0 * width, 1), width, 1, k->tile.k,
-                       (size_t)width);
+        if (pe_half_has_tile(k->r->ctx))
+            pe_half_widen(k->r->ctx, k->g->packed, g->k, j, columns, k->p0, (int64_t)k->tile.k, k->own_b, width);
+        else
+            kernels->widen(k->own_b, width, pe_gemm_at(k->g->packed, j * g->k + k->p0 * width, 1), width, 1, k->tile.k,
+                           (size_t)width);
         return;
     }
     int along_k = g->b_p == 1;

@@ -8,11 +8,13 @@
 /* Levels in rising order; bit i of a mask is level i. */
 enum pe_level {
     PE_LEVEL_GENERIC, PE_LEVEL_AVX2, PE_LEVEL_AVX512, PE_LEVEL_AVX512_VNNI, PE_LEVEL_AVX512_BF16,
-    PE_LEVEL_NEON, PE_LEVEL_COUNT
+    PE_LEVEL_AMX, PE_LEVEL_NEON, PE_LEVEL_COUNT
 };
 
 /* cpu.c: the levels that processor and system can run, whatever this build holds */
 unsigned pe_cpu_levels(void);
+/* Asks the system for the tile registers, for the whole process and what it forks; 0 when it refuses. */
+int pe_cpu_allow_tiles(void);
 uint64_t pe_physical_memory(void);
 /* caches (l1d, l2, l3) out of a tree of files like /sys; found values replace those given */
 void pe_caches_from_files(const char *root, size_t caches[3]);

@@ -29,13 +29,14 @@ from pathlib import Path
 CSRC = Path(__file__).resolve().parent
 HEADERS = ("pyengine.h", "pyengine_layers.h")  # the public ones
 
-# Other machines get `generic` alone. isa/avx512_bf16.c is not built until a kernel uses its instruction: it would be a
-# second avx512 of 0.45 MB.
+# Other machines get `generic` alone. What stands above avx512 holds the products that its instructions make, no more.
 X86_LEVELS = {
     "generic": ["-march=x86-64-v2", "-Os"],  # for old machines and as a reference: it need not be large
     "avx2": ["-march=x86-64-v3"],
     "avx512": ["-march=x86-64-v4"],
     "avx512_vnni": ["-march=x86-64-v4", "-mavx512vnni"],
+    "avx512_bf16": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16"],
+    "amx": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16"],
 }
 ARM_LEVELS: dict[str, list[str]] = {"generic": ["-Os"], "neon": []}
 LEVELS = {"x86_64": X86_LEVELS, "aarch64": ARM_LEVELS, "arm64": ARM_LEVELS}

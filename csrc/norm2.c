@@ -1,4 +1,4 @@
-/* pe_norm2: the 2-norm of many tensors as one vector. Each tensor is cut into chunks whose sums of
+/* pe_norm2: the 2-norm of many tensors as one vector, and of each. Each tensor is cut into chunks whose sums of
  * squares are those of reduce.def; the chunks' sums are added in double in the order of the tensors. */
 #include "internal.h"
 
@@ -37,6 +37,7 @@ pe_status pe_norm2(pe_context *ctx, const pe_norm_args *args, pe_error *err) {
     pe_status status = measure(args, &count, &total, err);
     if (status) return status;
     *args->out = 0;
+    for (int64_t i = 0; args->each && i < args->count; i++) args->each[i] = 0;
     if (!count) return PE_OK;
     struct norm_chunk *chunks = pe_alloc(ctx, (size_t)count * sizeof *chunks), *next = chunks;
     if (!chunks)
@@ -51,6 +52,12 @@ pe_status pe_norm2(pe_context *ctx, const pe_norm_args *args, pe_error *err) {
     double sum = 0;
     for (int64_t i = 0; i < count; i++) sum += chunks[i].sum;
     *args->out = sqrt(sum);
+    next = chunks;
+    for (int64_t i = 0; args->each && i < args->count; i++) {
+        double own = 0;
+        for (int64_t at = 0; at < args->n[i]; at += CHUNK) own += next++->sum;
+        args->each[i] = sqrt(own);
+    }
     pe_free(ctx, chunks);
     return PE_OK;
 }

@@ -191,7 +191,10 @@ PE_API pe_status pe_argmax(pe_context *, const pe_argmax_args *, pe_error *);
  * The chain over k is sequential and starts at +0 (at c when accumulate is set); each of the steps
  * after it rounds on its own, and those not asked for are left out. a (..,m,k), b (..,k,n), c (..,m,n),
  * bias (n) or NULL, residual c's shape or NULL, scale one number or NULL; any strides; c overlaps
- * nothing. All are float32; a and b may be bfloat16, which is widened: products and sums are float32.
+ * nothing. All are float32; a and b may be bfloat16. One of them is widened to float32. Both: c may be bfloat16 too
+ * (rounded once, after all; not with accumulate), and the sum over k is the level's own: the chain above over the
+ * widened numbers or, at the levels amx and avx512_bf16, their instruction's (docs/decisions/010), in which numbers
+ * below 2^-126 count as 0.
  * activation: a one-input elementwise op. packed: a weight (k, n) laid out by pe_pack, in place of b,
  * which then is NULL; the bits are the same. */
 typedef struct pe_gemm_args {
@@ -362,6 +365,7 @@ typedef struct pe_norm_args {
     const float *const *x;
     const int64_t *n;
     double *out;
+    double *each; /* NULL, or count places for the 2-norm of each tensor */
 } pe_norm_args;
 PE_API pe_status pe_norm2(pe_context *, const pe_norm_args *, pe_error *);
 

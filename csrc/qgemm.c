@@ -1,120 +1,65 @@
-/* The product of bytes: cuts c into tasks by its shape and runs them over the pool. Sums are exact, so any
- * order and any cut gives the same bits. */
+/* The product of bytes: packs what is not packed yet, and takes sums out of dot.c's tiles. Sums are exact, so any order
+ * and any cut gives the same bits. */
 #include "quant.h"
 #include "sizes.h"
 
 #include <string.h>
 
-enum { TASK_ROWS = 96 }; /* a task's int32 strip of c (24 KB) lives on the stack */
-enum { DEPTH = 320 };    /* groups a block: a panel's 80 KB stay in L2 while the task's rows pass by */
-enum { SLICE = 96 };     /* and few rows use 24 KB in turn, from L1 */
-enum { FEW_ROWS = 32 };
-enum { STREAM_AHEAD = 8192 }; /* bytes: two pages, where the hardware, which follows in a page, does not look */
-
-/* the size of equal parts, none above `most`, in whole `unit`s */
-static int64_t equal_part(int64_t n, int64_t most, int64_t unit) {
-    int64_t units = max64(parts(n, unit), 1);
-    return parts(units, parts(units, max64(most / unit, 1))) * unit;
-}
-
-/* Multiplications a nanosecond of one thread, and the bytes of weights that one draws from memory (12 from DRAM,
- * more from L3): measured on Ice Lake at 2.8 GHz, where the tile does 350 (VNNI) and 90 to 130. */
-double pe_qgemm_nanoseconds(const struct pe_kernels *kernels, int64_t m, int64_t n, int64_t k) {
-    double rate = kernels->vector_floats * (kernels->qgemm.group == 4 ? 20.0 : 7.0);
-    double products = (double)m * (double)n * (double)k / rate, stream = (double)n * (double)k / 16.0;
-    return 200.0 + (products > stream ? products : stream);
-}
-
 size_t pe_qgemm_row_bytes(const struct pe_kernels *kernels, int64_t k) {
-    size_t lines = ((size_t)parts(k, 4) * (size_t)kernels->qgemm.group + 63) / 64;
-    return (lines | 1) * 64;
+    return pe_dot_row_bytes(&kernels->qgemm.dot, parts(k, 4));
 }
 
-/* About 48 tasks of a large product, each worth 5 us or more; few rows are one task high. */
-static void cut_tasks(struct pe_qproduct *q) {
-    const struct pe_qgemm_kernels *kernels = &q->ctx->kernels->qgemm;
-    int64_t depth = max64(q->groups * 4, 64);
-    q->task_m = equal_part(q->m, min64(TASK_ROWS, TASK_ROWS / kernels->mr * kernels->mr), kernels->mr);
-    double all = pe_qgemm_nanoseconds(q->ctx->kernels, q->m, q->n, depth);
-    double goal = all / 48 > 5e3 ? all / 48 : 5e3;
-    double panel = pe_qgemm_nanoseconds(q->ctx->kernels, min64(q->task_m, q->m), kernels->nr, depth) - 200.0;
-    int64_t across = max64((int64_t)(goal / panel), 1);
-    q->task_n = equal_part(q->n, min64(across, parts(q->n, kernels->nr)) * kernels->nr, kernels->nr);
+/* Finished sums, as they are. */
+static void take_whole(const struct pe_qproduct *q, const struct pe_dot_rows *r) {
+    const struct pe_kernels *kernels = q->ctx->kernels;
+    int32_t *to = q->whole + r->i * q->c_i + r->j * q->c_j;
+    size_t rows = (size_t)r->rows, columns = (size_t)r->columns;
+    if (q->c_j == 1 && q->past_caches && columns % 16 == 0 && (uintptr_t)to % 64 == 0 && q->c_i % 16 == 0)
+        kernels->half.stream(to, q->c_i, r->from, r->from_row, rows, columns);
+    else if (q->c_j == 1) /* a copy of words, whatever they are */
+        kernels->gemm.copy((float *)(void *)to, q->c_i, (const float *)(const void *)r->from, r->from_row, 1, rows,
+                           columns);
+    else
+        for (int64_t y = 0; y < r->rows; y++)
+            for (int64_t x = 0; x < r->columns; x++) to[y * q->c_i + x * q->c_j] = r->from[y * r->from_row + x];
 }
 
-/* One row of a finished strip into c, from column j. */
-static void finish_row(const struct pe_qproduct *q, const int32_t *sums, int64_t i, int64_t j, int64_t columns) {
-    if (q->whole) {
-        int32_t *to = q->whole + i * q->c_i + j * q->c_j;
-        if (q->c_j == 1) memcpy(to, sums, (size_t)columns * sizeof *to);
-        else
-            for (int64_t x = 0; x < columns; x++) to[x * q->c_j] = sums[x];
-        return;
-    }
-    float line[PE_QGEMM_MAX_COLUMNS], *to = q->real + i * q->c_i + j * q->c_j, *out = q->c_j == 1 ? to : line;
-    q->ctx->kernels->qgemm.scale(out, sums, q->scale_a[i], q->scale_b + j, q->bias ? q->bias + j : NULL,
-                                 (size_t)columns);
-    if (q->activation) {
-        const void *in[1] = { out };
-        const ptrdiff_t step[1] = { 1 };
-        q->activation(out, in, step, (size_t)columns);
-    }
-    if (out == line)
-        for (int64_t x = 0; x < columns; x++) to[x * q->c_j] = line[x];
+static void scale(const struct pe_qproduct *q, const struct pe_dot_rows *r, int64_t y, int64_t rows, float *out,
+                  int64_t out_row) {
+    q->ctx->kernels->qgemm.scale(out, out_row, r->from + y * r->from_row, r->from_row, q->scale_a + r->i + y,
+                                 q->scale_b + r->j, q->bias ? q->bias + r->j : NULL, (size_t)rows, (size_t)r->columns);
 }
 
-/* Tile x of `tiles` asks for its share of the block of weights that follows this one: panels lie end to end.
- * One tile alone streams, and asks for its own. */
-static void look_ahead(struct pe_qgemm_tile *t, int64_t x, int64_t tiles, int64_t nr) {
-    int64_t turns = max64(parts((int64_t)t->groups, PE_QGEMM_AHEAD), 1), lines = (int64_t)t->groups * nr / 16;
-    t->ahead_lines = (int)parts(lines, tiles * turns);
-    t->ahead = tiles == 1 ? t->b + STREAM_AHEAD : t->b + (lines + x * turns * t->ahead_lines) * 64;
-}
-
-/* Rows i0 .. i1 of one panel's columns. The weights pass once, whatever the rows. */
-static void run_strip(const struct pe_qproduct *q, int64_t i0, int64_t i1, int64_t panel, int32_t *strip) {
-    const struct pe_qgemm_kernels *kernels = &q->ctx->kernels->qgemm;
-    int64_t nr = kernels->nr, mr = kernels->mr, j = panel * nr, columns = min64(nr, q->n - j);
-    int64_t lanes = q->ctx->kernels->vector_floats;
-    int64_t high = equal_part(i1 - i0, mr, 1); /* 8 rows: 4 and 4, not 6 and 2 */
-    int direct = q->whole && q->c_j == 1 && columns % lanes == 0;
-    struct pe_qgemm_tile t = { .a_row = (ptrdiff_t)q->a_row, .sums = q->sums + j,
-                               .vectors = (int)parts(columns, lanes) };
-    int64_t tiles = parts(i1 - i0, high), depth = tiles == 1 ? max64(q->groups, 1) : q->m <= FEW_ROWS ? SLICE : DEPTH;
-    for (int64_t g = 0; g < max64(q->groups, 1); g += depth) {
-        int last = g + depth >= q->groups;
-        t.groups = (size_t)(last ? q->groups - g : depth);
-        t.b = q->panels + (size_t)panel * q->panel_bytes + g * 4 * nr;
-        t.from_c = g > 0;
-        for (int64_t i = i0; i < i1; i += high) {
-            int64_t rows = min64(high, i1 - i);
-            t.a = q->a + (size_t)i * q->a_row + (size_t)(g * kernels->group);
-            t.zero = q->zero ? q->zero + i : NULL;
-            t.c = direct ? q->whole + i * q->c_i + j : strip + (i - i0) * nr;
-            t.c_row = direct ? q->c_i : nr;
-            look_ahead(&t, (i - i0) / high, tiles, nr);
-            kernels->tile[rows - 1](&t);
-            if (!last || direct) continue;
-            for (int64_t y = i; y < i + rows; y++) finish_row(q, strip + (y - i0) * nr, y, j, columns);
+static void take_scaled(const struct pe_qproduct *q, const struct pe_dot_rows *r) {
+    float line[PE_DOT_MAX_COLUMNS], *to = q->real + r->i * q->c_i + r->j * q->c_j;
+    if (q->c_j == 1) scale(q, r, 0, r->rows, to, q->c_i);
+    if (q->c_j == 1 && !q->activation) return;
+    for (int64_t y = 0; y < r->rows; y++, to += q->c_i) {
+        float *out = q->c_j == 1 ? to : line;
+        if (out == line) scale(q, r, y, 1, line, 0);
+        if (q->activation) {
+            const void *in[1] = { out };
+            const ptrdiff_t step[1] = { 1 };
+            q->activation(out, in, step, (size_t)r->columns);
         }
+        if (out == line)
+            for (int64_t x = 0; x < r->columns; x++) to[x * q->c_j] = line[x];
     }
 }
 
-static void task_body(int64_t begin, int64_t end, void *arg) {
-    const struct pe_qproduct *q = arg;
-    int32_t strip[TASK_ROWS * PE_QGEMM_MAX_COLUMNS] __attribute__((aligned(64)));
-    int64_t nr = q->ctx->kernels->qgemm.nr, across = parts(q->n, q->task_n);
-    for (int64_t task = begin; task < end; task++) {
-        int64_t i0 = task / across * q->task_m, i1 = min64(i0 + q->task_m, q->m);
-        int64_t panel = task % across * (q->task_n / nr), stop = min64(panel + q->task_n / nr, parts(q->n, nr));
-        for (; panel < stop; panel++) run_strip(q, i0, i1, panel, strip);
-    }
+static void take(const void *who, const struct pe_dot_rows *rows) {
+    const struct pe_qproduct *q = who;
+    if (q->whole) take_whole(q, rows);
+    else take_scaled(q, rows);
 }
 
 void pe_qgemm_run(struct pe_qproduct *q) {
-    cut_tasks(q);
-    int threads = pe_threads_for(q->ctx, pe_qgemm_nanoseconds(q->ctx->kernels, q->m, q->n, q->groups * 4));
-    pe_parallel_for(q->ctx, parts(q->m, q->task_m) * parts(q->n, q->task_n), 1, threads, task_body, q);
+    struct pe_dot_run run = { .ctx = q->ctx, .kernels = &q->ctx->kernels->qgemm.dot, .m = q->m, .n = q->n,
+                              .groups = q->groups, .a = q->a, .a_row = q->a_row, .panels = q->panels,
+                              .panel_bytes = q->panel_bytes, .sums = q->sums, .zero = q->zero,
+                              .direct = q->c_j == 1 ? q->whole : NULL, .direct_row = q->c_i, .take = take, .who = q };
+    q->past_caches = pe_dot_past_caches(&run, (size_t)q->m * (size_t)q->n * 4);
+    pe_dot_run(&run);
 }
 
 /* ---- pe_qgemm: packs what is not packed yet ---- */
@@ -139,7 +84,7 @@ static void pack_a_body(int64_t begin, int64_t end, void *arg) {
 static void pack_b_body(int64_t begin, int64_t end, void *arg) {
     const struct call *c = arg;
     const pe_tensor *b = c->args->b;
-    int64_t nr = c->q.ctx->kernels->qgemm.nr;
+    int64_t nr = c->q.ctx->kernels->qgemm.dot.nr;
     for (int64_t x = begin; x < end; x++)
         c->q.ctx->kernels->qgemm.pack_b(c->b + (size_t)x * c->q.panel_bytes, c->sums + x * nr,
                                         (const int8_t *)b->data + x * nr * b->strides[1], b->strides[0],
@@ -223,12 +168,12 @@ static void fill_vectors(struct call *c, char *at) {
 
 static pe_status run_call(struct call *c, const struct pe_qpack_view *view, pe_error *err) {
     pe_context *ctx = c->q.ctx;
-    int64_t m = c->q.m, n = c->q.n, k = c->k, nr = ctx->kernels->qgemm.nr, panels = parts(n, nr);
+    int64_t m = c->q.m, n = c->q.n, k = c->k, nr = ctx->kernels->qgemm.dot.nr, panels = parts(n, nr);
     c->q.a_row = pe_qgemm_row_bytes(ctx->kernels, k);
     size_t vectors = 2 * line_up((size_t)m * 4) + 2 * line_up((size_t)n * 4), a_bytes = (size_t)m * c->q.a_row;
     size_t b_bytes = 0, sums_bytes = 0;
     if (!c->args->packed) {
-        c->q.panel_bytes = (size_t)(c->q.groups * 4 * nr);
+        c->q.panel_bytes = pe_dot_panel_bytes(&ctx->kernels->qgemm.dot, c->q.groups);
         b_bytes = (size_t)panels * c->q.panel_bytes;
         sums_bytes = line_up((size_t)(panels * nr) * 4);
     }

@@ -32,7 +32,7 @@ static void quantize_body(int64_t begin, int64_t end, void *arg) {
             size_t count = (size_t)(n - p < CHUNK ? n - p : CHUNK);
             if (row.scale != row.scale) memset(bytes, row.zero, count);
             else kernels->quantize(bytes, x + p, count, row.inverse, row.zero, row.least, row.most);
-            kernels->pack_a(to + p / 4 * kernels->group, bytes, 1, count, 0);
+            kernels->pack_a(to + p / 4 * kernels->dot.group, bytes, 1, count, 0);
         }
     }
 }

@@ -16,11 +16,11 @@ enum { HEADER = 64 };
 _Static_assert(sizeof(struct header) <= HEADER, "the header is one line");
 
 static uint32_t panel_columns(const struct pe_kernels *kernels, int kind) {
-    return (uint32_t)(kind == PE_QPACK_INT4 ? kernels->int4.nr : kernels->qgemm.nr);
+    return (uint32_t)(kind == PE_QPACK_INT4 ? kernels->int4.nr : kernels->qgemm.dot.nr);
 }
 
 /* Where the parts lie; 0 when the sizes are absurd. */
-static size_t lay_out(const struct header *h, struct pe_qpack_view *view) {
+static size_t lay_out(const struct pe_kernels *kernels, const struct header *h, struct pe_qpack_view *view) {
     int64_t columns = h->columns, groups, a_panel, columns_bytes, bytes;
     *view = (struct pe_qpack_view){ .kind = (int)h->kind, .group = (int)h->group, .has_scale = h->has_scale != 0,
                                     .k = h->k, .n = h->n };
@@ -32,7 +32,7 @@ static size_t lay_out(const struct header *h, struct pe_qpack_view *view) {
         a_panel = groups * columns * (8 + h->group / 2);
         columns_bytes = 0;
     } else {
-        a_panel = parts(h->k, 4) * 4 * columns;
+        a_panel = (int64_t)pe_dot_panel_bytes(&kernels->qgemm.dot, parts(h->k, 4));
         columns_bytes = 2 * parts(view->panels * columns * 4, 64) * 64; /* sums and scales */
     }
     if (__builtin_mul_overflow(a_panel, view->panels, &bytes)) return 0;
@@ -70,7 +70,7 @@ pe_status pe_qpack_open(pe_context *ctx, const void *packed, size_t bytes, const
         return pe_fail(err, PE_ERR_ARGUMENT, -1,
                        "%s: the pack was made for panels of %u columns and %s reads %u: pack again on this level",
                        operation, (unsigned)h.columns, ctx->kernels->isa, (unsigned)columns);
-    size_t needed = lay_out(&h, view);
+    size_t needed = lay_out(ctx->kernels, &h, view);
     if (!needed || bytes != needed)
         return pe_fail(err, PE_ERR_ARGUMENT, -1, "%s: a pack of (%lld, %lld) has %zu bytes, this one %zu", operation,
                        (long long)h.k, (long long)h.n, needed, bytes);
@@ -112,7 +112,7 @@ static pe_status check_pack(pe_context *ctx, const pe_qpack_args *args, struct h
     *h = (struct header){ .magic = QPACK_MAGIC, .kind = (uint32_t)args->kind, .k = args->b->shape[0],
                           .n = args->b->shape[1], .group = int4 ? (uint32_t)args->group : 0,
                           .columns = panel_columns(ctx->kernels, args->kind), .has_scale = args->scale != NULL };
-    *bytes = lay_out(h, view);
+    *bytes = lay_out(ctx->kernels, h, view);
     if (!*bytes)
         return pe_fail(err, PE_ERR_SHAPE, -1, "qpack: b %s is too large", pe_shape_text(args->b, shape));
     return PE_OK;

@@ -2,7 +2,7 @@
 #ifndef PE_QUANT_H
 #define PE_QUANT_H
 
-#include "internal.h"
+#include "dot.h"
 
 #define PE_QUANT_MAX_K 65793 /* the largest k with k * 255 * 128 < 2^31 */
 
@@ -34,11 +34,10 @@ struct pe_qproduct {
     int64_t c_i, c_j;
     const float *scale_a, *scale_b, *bias;
     pe_loop *activation;
-    int64_t task_m, task_n;
+    int past_caches; /* set by the run: whole lines of `whole` need not pass the caches */
 };
 void pe_qgemm_run(struct pe_qproduct *);
-double pe_qgemm_nanoseconds(const struct pe_kernels *, int64_t m, int64_t n, int64_t k);
-/* bytes of one packed row of a; odd in cache lines, so that the rows of a tile do not evict each other */
+/* bytes of one packed row of a */
 size_t pe_qgemm_row_bytes(const struct pe_kernels *, int64_t k);
 
 /* int4.c: x against an INT4 pack */

@@ -22,6 +22,10 @@ enum {
 /* a chunk long enough (nanoseconds) that claiming it costs nothing, short enough that the shortest call two
  * threads get (2 us each) is shared fairly */
 static const double chunk_ns = 1000;
+/* A copy of so many bytes is in no cache any more when somebody reads it: it is written past them, which saves reading
+ * its lines before they are written: 1.2 to 1.5 times as fast (16 M floats, Emerald Rapids). What is computed is not:
+ * by way of scratch that gained nothing or lost a tenth. */
+static const int64_t past_caches_bytes = 32 << 20;
 /* what moving one scattered element costs, nanoseconds; EPYC (Zen 4), strides within L2 */
 static const double scattered_ns = 0.7;
 
@@ -31,6 +35,8 @@ typedef struct {
     const void *arg;
     int64_t cols, rows;
     int64_t tiles[PE_MAX_DIMS];
+    int past_caches;               /* a copy in order that is written past the caches */
+    const struct pe_convert_kernels *kernels;
     int in_place[PE_MAX_OPERANDS]; /* handed to the body as it lies */
     ptrdiff_t step[PE_MAX_OPERANDS];
 } plan;
@@ -100,6 +106,10 @@ static void run_tile(const plan *p, char *const *at, int64_t cols, int64_t rows,
     const pe_walk *w = p->w;
     const int second = w->ndim > 1;
     char *data[PE_MAX_OPERANDS];
+    if (p->past_caches) {
+        p->kernels->stream(at[0], at[1], (size_t)(cols * w->size[0]));
+        return;
+    }
     if (!p->body) {
         copy_tile(p, at, cols, rows, s->memory[0]);
         return;
@@ -143,6 +153,7 @@ static void run_tiles(int64_t begin, int64_t end, void *arg) {
             at[axis] = 0;
         }
     }
+    if (p->past_caches) p->kernels->stream_end();
 }
 
 /* ---- the choice of the tile ---- */
@@ -214,8 +225,13 @@ static void choose_access(plan *p, const pe_walk *w, int i) {
     p->step[i] = constant ? 0 : 1;
 }
 
+static int goes_past_caches(const plan *p) {
+    return !p->body && p->rows == 1 && p->in_place[0] && p->in_place[1] && p->step[1] &&
+           p->w->count * p->w->size[0] >= past_caches_bytes;
+}
+
 void pe_walk_run(pe_context *ctx, pe_walk *w, double ns, pe_tile_body *body, const void *arg) {
-    plan p = {.w = w, .body = body, .arg = arg};
+    plan p = {.w = w, .body = body, .arg = arg, .kernels = &ctx->kernels->convert};
     int64_t tiles = 1;
     int any_scattered = 0;
     if (!w->count) return;
@@ -227,6 +243,7 @@ void pe_walk_run(pe_context *ctx, pe_walk *w, double ns, pe_tile_body *body, con
         choose_access(&p, w, i);
         if (!p.in_place[i]) ns += scattered_ns;
     }
+    p.past_caches = goes_past_caches(&p);
     for (int axis = 0; axis < w->ndim; axis++) {
         int64_t extent = tile_extent(&p, axis);
         p.tiles[axis] = (w->shape[axis] + extent - 1) / extent;

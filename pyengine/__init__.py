@@ -57,7 +57,7 @@ _TYPE_NAMES = {"bool": "bool", "double": "float64", "float": "float32", "half": 
                "long": "int64", "short": "int16"}  # fmt: skip
 
 # Imported at first use: `import pyengine` stays within milliseconds.
-_LAZY = {"autograd", "data", "io", "linalg", "models", "nn", "optim", "train", "utils"}
+_LAZY = {"autograd", "data", "io", "linalg", "models", "nn", "optim", "train", "utils", "viz"}
 
 
 def __getattr__(name: str):

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 
 SHADES = " .:-=+*#%@"
@@ -14,10 +13,10 @@ def main(arguments=None):
     """Runs the command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if arguments[:2] == ["train", "text"]:  # a parser of its own: other models, other options
-            from pyengine.cli_train import train_text_command
+        if arguments[:1] == ["train"]:  # a parser for each job, of its options
+            from pyengine.cli_train import train_command
 
-            return train_text_command(arguments[2:])
+            return train_command(arguments[1:])
         options = _parser().parse_args(arguments)
         return options.run(options)
     except KeyboardInterrupt:
@@ -34,6 +33,7 @@ def main(arguments=None):
 def _parser():
     from pyengine import __version__
     from pyengine.cli_text import add_commands
+    from pyengine.cli_train import add_commands as add_training
 
     parser = argparse.ArgumentParser(prog="pyengine", description="Neural networks on CPUs.")
     parser.add_argument("--version", action="version", version=f"pyengine {__version__}")
@@ -42,21 +42,7 @@ def _parser():
     info = commands.add_parser("info", help="what was found on this machine and what was chosen")
     info.set_defaults(run=_info)
 
-    train = commands.add_parser("train", help="train a network on pictures, or on text",
-                                epilog="A language model of a text: pyengine train text --help")  # fmt: skip
-    train.add_argument("job", choices=["digits", "fashion-mnist"],
-                       help="digits: handwritten, 8x8 pixels, in the package; fashion-mnist: clothes, 28x28, from "
-                       "Debian's dataset-fashion-mnist")  # fmt: skip
-    train.add_argument("--epochs", type=_positive(int), help="passes through the data (80; fashion-mnist: 3)")
-    train.add_argument("--batch-size", type=_positive(int), help="images a step (64; fashion-mnist: 128)")
-    train.add_argument("--lr", type=_positive(float), help="highest learning rate (3e-3; fashion-mnist: 6e-3)")
-    train.add_argument("--seed", type=int, default=0, help="what everything random follows from (%(default)s)")
-    train.add_argument("--model", choices=["cnn", "resnet18"], default="cnn", help="fashion-mnist's (%(default)s)")
-    train.add_argument("--data", metavar="DIR", help="folder of fashion-mnist's files, where it is another")
-    train.add_argument("--out", default=".", metavar="DIR", help="folder for weights and picture (this one)")
-    train.add_argument("--threads", type=_positive(int), help="threads to use; the result does not depend on it")
-    train.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
-    train.set_defaults(run=_train)
+    add_training(commands)
 
     predict = commands.add_parser("predict", help="let a trained network read test images")
     predict.add_argument("job", choices=["digits"])
@@ -67,6 +53,7 @@ def _parser():
 
     inspect = commands.add_parser("inspect", help="what the tensors of a file are: shapes, ranges, ranks, twins")
     inspect.add_argument("file", metavar="FILE", help="safetensors, or what torch.save wrote")
+    inspect.add_argument("--html", metavar="OUT", help="write a page with pictures of them, one self-contained file")
     inspect.set_defaults(run=_inspect)
 
     add_commands(commands)
@@ -97,29 +84,9 @@ def _info(options):
     return 0
 
 
-def _train(options):
-    import pyengine
-
-    if options.threads is not None:
-        pyengine.set_num_threads(options.threads)
-    chosen = {name: getattr(options, name) for name in ("epochs", "batch_size", "lr")}
-    settings = {name: value for name, value in chosen.items() if value is not None}
-    settings |= {"seed": options.seed, "progress": not options.quiet}
-    if options.job == "fashion-mnist":
-        from pyengine.train.fashion_mnist import train_fashion_mnist
-
-        train_fashion_mnist(options.out, model=options.model, folder=options.data, **settings)
-        return 0
-    from pyengine.train.digits import train_digits
-
-    run = train_digits(options.out, **settings)
-    print(f"next:   pyengine predict digits --weights {shlex.quote(str(run.weights))}")
-    return 0
-
-
 def _predict(options):
     from pyengine.data import load_digits
-    from pyengine.train.digits import load_digits_model
+    from pyengine.train.jobs.digits import load_digits_model
     from pyengine.train.loop import predict
 
     model = load_digits_model(options.weights)
@@ -150,6 +117,12 @@ def _picture(index, image, label, read):
 
 
 def _inspect(options):
+    if options.html:
+        from pyengine.viz import inspect_page
+
+        inspect_page(options.file, options.html)
+        print(f"wrote {options.html}")
+        return 0
     from pyengine.io.inspect import inspect_file
 
     print(inspect_file(options.file))

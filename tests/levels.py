@@ -21,9 +21,10 @@ NEEDED = {
     "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
     "avx512_vnni": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni"},
     "avx512_bf16": {"avx512f", "avx512_vnni", "avx512_bf16"},
+    "amx": {"avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"},
 }
 # Levels whose vector vocabulary is that of AVX-512: they have no simd/NAME.h of their own.
-WITHOUT_VOCABULARY = {"avx512_vnni", "avx512_bf16"}
+WITHOUT_VOCABULARY = {"avx512_vnni", "avx512_bf16", "amx"}
 
 
 def load_make():

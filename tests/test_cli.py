@@ -11,6 +11,7 @@ import pyengine as pe
 from pyengine.cli import main
 from pyengine.io import load_file, save_file
 from pyengine.train import report
+from pyengine.train.jobs.digits import digits_model
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,14 @@ def test_train_says_what_it_does(tmp_path, capsys):
     assert main(["train", "digits", "--epochs", "2", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "1,437 images to learn from, 360 to test" in lines[0]
-    assert re.fullmatch(r"model:  64 -> .* -> 10, .*: [\d,]+ parameters", lines[1])
+    assert re.fullmatch(r"model: 64 -> .* -> 10, .*: [\d,]+ parameters", lines[1])
     epochs = [line for line in lines if line.startswith("epoch")]
     assert len(epochs) == 2 and all("loss" in line and "test accuracy" in line for line in epochs)
     assert any(re.fullmatch(r"test accuracy \d+\.\d\d%", line) for line in lines)
     weights = out / "digits.safetensors"
     assert f"wrote {weights}" in lines
     assert lines[-1] == f"next:   pyengine predict digits --weights '{weights}'"
-    assert sorted(load_file(weights)) == sorted(pe.train.digits.digits_model().state_dict())
+    assert sorted(load_file(weights)) == sorted(digits_model().state_dict())
 
 
 def test_picture(trained):
@@ -50,7 +51,7 @@ def test_without_matplotlib(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "has_matplotlib", lambda: False)
     assert main(["train", "digits", "--epochs", "1", "--quiet", "--out", str(tmp_path)]) == 0
     assert 'pip install "pyengine[plot]"' in capsys.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["digits.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.safetensors", "history.jsonl", "run.toml"]
 
 
 def test_seed_decides(tmp_path):
@@ -134,6 +135,13 @@ def test_a_reader_that_leaves(trained):
     command = f"{sys.executable} -m pyengine predict digits --weights '{weights}' --count 360 | head -n 1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr and "Broken" not in done.stderr
+
+
+def test_commands_read_what_they_need():
+    """`pyengine info` and the like do not wait for the trainer, layers and optimizers."""
+    heavy = ["pyengine.nn", "pyengine.train", "pyengine.optim"]
+    code = f"import sys; from pyengine.cli import main; main(['info']); print([m for m in {heavy} if m in sys.modules])"
+    assert run("-c", code).stdout.splitlines()[-1] == "[]"
 
 
 def test_import_brings_nothing_heavy():

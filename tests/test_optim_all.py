@@ -326,8 +326,13 @@ def test_norm_has_the_same_bits_for_any_number_of_threads():
     tensors, results = [pe.tensor(draw(np.random.default_rng(0), (n,))) for n in (1_000_003, 7, 300_000)], set()
     for threads in (1, 2, 3, 8):
         with pe.num_threads(threads):
-            results.add(_core.norm2(tensors))
+            results.add((_core.norm2(tensors), *_core.norms(tensors)))
     assert len(results) == 1
+    for norm, tensor in zip(results.pop()[1:], tensors, strict=True):
+        assert norm == _core.norm2([tensor]) == pytest.approx(np.linalg.norm(tensor.numpy().astype("f8")), rel=1e-6)
+    assert _core.norms([]) == [] and _core.norms([pe.zeros(0), pe.ones(4)]) == [0, 2]
+    with pytest.raises(ValueError, match="norm2: tensor 1 has shape"):
+        _core.norms([pe.ones(1), pe.ones(2).double()])
 
 
 def test_clipping():

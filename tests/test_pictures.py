@@ -15,7 +15,8 @@ from pyengine.cli import main
 from pyengine.data import load_fashion_mnist, load_photo, read_idx, shift_flip
 from pyengine.io import load_file
 from pyengine.train import fit
-from pyengine.train.fashion_mnist import fashion_model, train_fashion_mnist
+from pyengine.train.jobs.fashion_mnist import MODELS, FashionMNIST
+from pyengine.train.run import train_job
 
 KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -115,15 +116,15 @@ def test_train_fashion_mnist(clothes, tmp_path, capsys):
     assert "96 images to learn from, 32 to test" in text and "cnn, 104,426 parameters" in text
     assert text.count("test accuracy") == 3 and "test accuracy 100.00%" in text
     weights = tmp_path / "fashion-mnist-cnn.safetensors"
-    assert f"wrote {weights}" in text and sorted(load_file(weights)) == sorted(fashion_model("cnn").state_dict())
+    assert f"wrote {weights}" in text and sorted(load_file(weights)) == sorted(MODELS["cnn"]().state_dict())
 
 
 def test_where_fashion_mnist_comes_from_is_told(tmp_path, capsys):
     assert main(["train", "fashion-mnist", "--data", str(tmp_path), "--out", str(tmp_path)]) == 1
     assert "apt install dataset-fashion-mnist" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="one of \\['cnn', 'resnet18'\\], got 'vgg'"):
-        fashion_model("vgg")
-    assert fashion_model("resnet18").conv1.weight.shape == (64, 1, 3, 3)
+    with pytest.raises(ValueError, match="model must be one of cnn, resnet18, got 'vgg'"):
+        FashionMNIST(model="vgg")
+    assert MODELS["resnet18"]().conv1.weight.shape == (64, 1, 3, 3)
 
 
 def test_the_rate_rises_and_falls():
@@ -197,7 +198,7 @@ def test_weights_do_not_depend_on_threads(clothes, tmp_path):
     files = []
     for threads in (1, 2):
         with pe.num_threads(threads):
-            run = train_fashion_mnist(tmp_path / str(threads), folder=clothes, epochs=1, batch_size=32, seed=3,
-                                      progress=False, say=lambda line: None)  # fmt: skip
+            job = FashionMNIST(data=str(clothes), epochs=1, batch_size=32, seed=3)
+            run = train_job(job, tmp_path / str(threads), progress=False, say=lambda line: None)
         files.append(run.weights.read_bytes())
     assert files[0] == files[1]

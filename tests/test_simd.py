@@ -68,6 +68,16 @@ def test_lanes_of_two(probe_libraries, run_probe, probe_level):
     assert np.array_equal(run_probe("zip_high", a, b), turns[lanes:])
 
 
+def test_stream(probe_libraries, probe_level):
+    library = probe_libraries[probe_level]
+    lanes = library.probe_lanes()
+    room = np.zeros(4 * lanes, np.float32)
+    out = room[-(room.ctypes.data // 4) % lanes :][: 2 * lanes]
+    x = np.arange(1, lanes + 1, dtype=np.float32)
+    library.probe_stream(*map(ctypes.c_void_p, (x.ctypes.data, out.ctypes.data)))
+    assert (out[:lanes] == x).all() and (out[lanes:] == 0).all()
+
+
 def test_lanes_by_number(probe_libraries, run_probe, probe_level):
     lanes = probe_libraries[probe_level].probe_lanes()
     x, i = np.arange(lanes, dtype=np.float32), np.random.default_rng(0).permutation(lanes).astype(np.int32)

@@ -211,3 +211,16 @@ def test_every_float(probe_libraries, name):
         found = max(pool.map(worst, range(0, 1 << 32, step)))
     print(f"{name} {level} {found:.4f} ULP")
     assert found <= bound_of(name, level)
+
+
+@pytest.mark.parametrize("name", ["exp", "exp2"])
+def test_weights_of_a_softmax(run_probe, name):
+    """The function itself where it is well above the least normal number, 0 where it is below, one of both between."""
+    x = -np.abs(any_floats(COUNT, 11))
+    x = np.concatenate([x[x == x], np.linspace(-130, 0, COUNT), [-np.inf, -0.0, 0.0, np.nan]]).astype(np.float32)
+    got, whole = run_probe(name + "_weight", x), run_probe(name, x)
+    assert np.isnan(got[-1]) and got[-4] == 0 and (got[-3:-1] == 1).all()
+    got, whole = got[:-1], whole[:-1]
+    assert (got[whole >= 2.0**-124] == whole[whole >= 2.0**-124]).all()
+    assert (got[whole < 2.0**-126] == 0).all()
+    assert ((got == 0) | (got == whole)).all() and (whole < 2.0**-126).sum() > 1000

@@ -6,7 +6,8 @@ import pytest
 import pyengine as pe
 from pyengine import data, nn, optim
 from pyengine.train import evaluate
-from pyengine.train.digits import load_digits_model, train_digits
+from pyengine.train.jobs.digits import Digits, load_digits_model
+from pyengine.train.run import train_job
 
 
 def test_the_digits_are_what_they_should_be():
@@ -20,21 +21,21 @@ def test_the_digits_are_what_they_should_be():
 
 
 def test_digits_are_learned(tmp_path):
-    run = train_digits(tmp_path, progress=False, say=lambda line: None)
-    assert run.history.test_accuracy[-1] >= 0.97
-    assert run.history.test_loss[-1] < run.history.test_loss[0] / 3
-    assert run.history.loss[-1] < run.history.loss[0] / 2  # smoothed labels keep it above 0.5
+    run = train_job(Digits(), tmp_path, progress=False, say=lambda line: None)
+    first, last = run.history[0], run.history[-1]
+    assert last["val_accuracy"] >= 0.97 and last["val_loss"] < first["val_loss"] / 3
+    assert last["loss"] < first["loss"] / 2  # smoothed labels keep it above 0.5
     loss, accuracy = evaluate(load_digits_model(run.weights), data.load_digits()[1])
-    assert accuracy == run.history.test_accuracy[-1] and loss == run.history.test_loss[-1]
+    assert accuracy == last["val_accuracy"] and loss == last["val_loss"]
 
 
 def test_same_bytes_for_any_number_of_threads(tmp_path):
     """Batches of a third of the data, so that every kind of step is shared among threads."""
-    files, options = [], {"epochs": 4, "batch_size": 479, "progress": False, "say": lambda line: None}
+    files, job = [], Digits(epochs=4, batch_size=479)
     for threads in (1, 2, 3, 8):
         with pe.num_threads(threads):
             before = pe.pool_stats()
-            run = train_digits(tmp_path / str(threads), **options)
+            run = train_job(job, tmp_path / str(threads), progress=False, say=lambda line: None)
             after = pe.pool_stats()
         if threads > 1:
             assert after["shared_calls"] > before["shared_calls"], "no call had two threads"

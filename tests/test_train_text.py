@@ -4,30 +4,41 @@ import importlib.util
 import json
 import shutil
 
+import numpy as np
 import pytest
 from require import require
 
 import pyengine as pe
 from pyengine import cli, data
 from pyengine.io import load_file
-from pyengine.train.text import read_text, train_text
-from pyengine.train.text_model import Characters, Pieces, text_net
+from pyengine.train.jobs.text import Text, read_text
+from pyengine.train.run import train_job
+from pyengine.train.text_model import Characters, Pieces, RandomWindows, text_net
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on.\n" * 60
-SETTINGS = {"steps": 30, "batch_size": 4, "sample": 30, "progress": False, "say": lambda line: None}
+SETTINGS = {"steps": 30, "batch_size": 4, "sample": 30}
+
+
+def train_text(text, folder, **options):
+    """The Run, and what was said last: the sample."""
+    (folder / "text.txt").write_text(text)
+    said = []
+    job = Text(file=str(folder / "text.txt"), **{**SETTINGS, **options})
+    return train_job(job, folder / "run", progress=False, say=said.append), said[-1][1:]
 
 
 @pytest.mark.parametrize("model", ["gpt", "lstm"])
 def test_learns_and_writes(model, tmp_path):
-    run = train_text(TEXT, tmp_path, model=model, **SETTINGS)
-    losses = [look[2] for look in run.history]
+    run, sample = train_text(TEXT, tmp_path, model=model)
+    losses = [look["val_loss"] for look in run.history]
     assert len(losses) == 10 and losses[-1] < 0.8 * losses[0]
-    assert set(run.sample) <= set(TEXT) and run.sample.startswith("\n") and len(run.sample) == 30
+    assert set(sample) <= set(TEXT) and sample.startswith("\n") and len(sample) == 30
     assert run.weights.exists() and (run.picture is None or run.picture.read_bytes()[1:4] == b"PNG")
-    again = text_net(model, len(run.tokenizer), {"context": 64, "layers": 4, "width": 128, "heads": 4,
+    spelling = run.data.extra[0]
+    again = text_net(model, len(spelling), {"context": 64, "layers": 4, "width": 128, "heads": 4,
                      "lstm_layers": 1, "lstm_width": 256}, 0.0)  # fmt: skip
     again.load_state_dict(load_file(run.weights))
-    assert run.tokenizer.decode(run.tokenizer.encode("the fox?")) == "the fox"
+    assert spelling.decode(spelling.encode("the fox?")) == "the fox"
 
 
 @pytest.mark.parametrize("model", ["gpt", "lstm"])
@@ -35,9 +46,38 @@ def test_bits_do_not_depend_on_threads(model, tmp_path):
     files = []
     for threads in (1, 2):
         with pe.num_threads(threads):
-            run = train_text(TEXT, tmp_path, model=model, dropout=0.1, **{**SETTINGS, "steps": 10, "batch_size": 16})
-            files.append((run.weights.read_bytes(), run.sample))
+            run, sample = train_text(TEXT, tmp_path, model=model, dropout=0.1, steps=10, batch_size=16)
+            files.append((run.weights.read_bytes(), sample))
     assert files[0] == files[1]
+
+
+def test_windows_are_as_many_as_steps():
+    ids = np.arange(1000)
+
+    def made():
+        return RandomWindows(ids, 5, 2, 25, 3, 7)
+
+    whole, sizes = [], []
+    loader = made()
+    while len(loader):
+        sizes.append(len(loader))
+        whole += [x.tolist() for x, _ in loader]
+    assert sizes == [3] * 8 + [1] and len(whole) == 25 and len({str(x) for x in whole}) == 25
+    for stop in (0, 2, 4, 24):
+        first, taken = made(), 0
+        while taken < stop:
+            for _ in first:
+                taken += 1
+                if taken == stop:
+                    break
+        second = made()
+        second.load_state_dict(first.state_dict())
+        rest = []
+        while len(second):
+            rest += [x.tolist() for x, _ in second]
+        assert rest == whole[stop:], stop
+    with pytest.raises(ValueError, match="RandomWindows: the state is of 1000 tokens of checksum"):
+        RandomWindows(ids + 1, 5, 2, 25, 3, 7).load_state_dict(loader.state_dict())
 
 
 def test_pieces(tmp_path):
@@ -46,7 +86,7 @@ def test_pieces(tmp_path):
     ids = pieces.encode("the lazy dog é")
     assert pieces.decode(ids) == "the lazy dog é" and len(ids) < 14 and len(pieces) <= 300
     assert json.loads(pieces.written())["model"]["type"] == "BPE"
-    assert train_text(TEXT * 9, tmp_path, tokenizer="bpe", **SETTINGS).history[-1][2] < 6
+    assert train_text(TEXT * 9, tmp_path, tokenizer="bpe")[0].history[-1]["val_loss"] < 6
 
 
 def test_from_the_shell(tmp_path, capsys):
@@ -61,14 +101,15 @@ def test_from_the_shell(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("wrong", [{"model": "mlp"}, {"preset": "huge"}, {"tokenizer": "words"}])
-def test_what_is_refused(wrong, tmp_path):
-    with pytest.raises(ValueError, match="train text"):
-        train_text(TEXT, tmp_path, **{**SETTINGS, **wrong})
+def test_what_is_refused(wrong):
+    (name, value), *_ = wrong.items()
+    with pytest.raises(ValueError, match=f"Text: {name} must be one of .*, got {value!r}"):
+        Text(file="x", **wrong)
 
 
 def test_too_short_a_text(tmp_path):
     with pytest.raises(ValueError, match="too few"):
-        train_text("abc" * 30, tmp_path, **SETTINGS)
+        train_text("abc" * 30, tmp_path)
     assert Characters("abca").encode("cab!") == [2, 0, 1]
 
 

@@ -6,6 +6,7 @@
 
 #include "../kernels/qgemm.inc"
 #include "../kernels/qgemm_pack.inc"
+#include "../kernels/qgemm_rows.inc"
 
 /* extern const first: a const definition alone would warn with -Wmissing-variable-declarations */
 extern const struct pe_qgemm_kernels pe_qgemm_kernels_avx512_vnni;

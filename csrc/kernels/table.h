@@ -10,6 +10,7 @@
 #include "depthwise.h"
 #include "elementwise.h"
 #include "gemm.h"
+#include "half.h"
 #include "int4.h"
 #include "norm.h"
 #include "optim.h"
@@ -29,6 +30,7 @@ struct pe_kernels {
     struct pe_reduce_kernels reduce;
     struct pe_gemm_kernels gemm;
     struct pe_qgemm_kernels qgemm;
+    struct pe_half_kernels half; /* without a tile where the machine has no instruction for it */
     struct pe_int4_kernels int4;
     struct pe_softmax_kernels softmax;
     struct pe_attention_kernels attention;

@@ -9,6 +9,8 @@ PE_INLINE __m256i pe_first(size_t n) {
 }
 PE_INLINE vf v_load_n(const float *p, size_t n) { return (vf)_mm256_maskload_ps(p, pe_first(n)); }
 PE_INLINE void v_store_n(float *p, vf x, size_t n) { _mm256_maskstore_ps(p, pe_first(n), (__m256)x); }
+PE_INLINE void v_stream(float *p, vf x) { _mm256_stream_ps(p, (__m256)x); }
+PE_INLINE void v_stream_end(void) { _mm_sfence(); }
 PE_INLINE vi v_load_mask(const uint8_t *p) {
     __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
     return (vi)_mm256_cmpgt_epi32(wide, _mm256_setzero_si256());

@@ -7,6 +7,8 @@
 PE_INLINE __mmask16 pe_first(size_t n) { return (__mmask16)((1u << n) - 1); }
 PE_INLINE vf v_load_n(const float *p, size_t n) { return (vf)_mm512_maskz_loadu_ps(pe_first(n), p); }
 PE_INLINE void v_store_n(float *p, vf x, size_t n) { _mm512_mask_storeu_ps(p, pe_first(n), (__m512)x); }
+PE_INLINE void v_stream(float *p, vf x) { _mm512_stream_ps(p, (__m512)x); }
+PE_INLINE void v_stream_end(void) { _mm_sfence(); }
 PE_INLINE vi v_load_mask(const uint8_t *p) {
     __m128i bytes = _mm_loadu_si128((const __m128i *)p);
     return (vi)_mm512_movm_epi32(_mm_test_epi8_mask(bytes, bytes));

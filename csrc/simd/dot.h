@@ -28,7 +28,14 @@ PE_INLINE int32_t dot_word(const void *p) {
     return word;
 }
 
-#if defined(__AVX512VNNI__) && VL == 16
+#if defined(PE_DOT_HALF)
+/* Two products of bfloat16, the odd element's first: acc = fma(a1, b1, acc), then fma(a0, b0, acc), each rounded to
+ * nearest even; numbers below 2^-126 count as 0, given and made. */
+#define DOT_HALVES 1
+PE_INLINE vi v_dot(vi acc, vi a, vi b) {
+    return (vi)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+}
+#elif defined(__AVX512VNNI__) && VL == 16
 #define DOT_HALVES 1
 PE_INLINE vi v_dot(vi acc, vi a, vi b) {
     return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)a, (__m512i)b);

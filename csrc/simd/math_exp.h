@@ -35,11 +35,19 @@ PE_INLINE vf pe_power_of_2(vf n) {
     return v_frombits(pe_add_wrapping(v_bits(n + v_set(0x1.8p23f)) << 23, v_bits(v_set(1.0f))));
 }
 
+/* y 2^n for y in [0.7, 1.42]. What is below half of the least denormal is 0 at once: to find that out by itself takes
+ * the processor some 200 cycles a vector (Emerald Rapids), and softmax has many such. */
+PE_INLINE vf pe_scaled_or_0(vf y, vf n, float least) {
+    vi nothing = (vi)(n < v_set(least));
+    return v_select(nothing, v_set(0.0f), v_ldexp(y, v_select(nothing, v_set(0.0f), n)));
+}
+PE_INLINE vf pe_scaled(vf y, vf n) { return pe_scaled_or_0(y, n, -150.0f); }
+
 /* 2^shift exp(x) for a whole number shift, |shift| <= 2: neither overflows nor rounds early */
 PE_INLINE vf pe_exp_shifted(vf x, float shift) {
     vf n;
     vf r = pe_reduce_ln2(pe_clamp(x, -106.0f, 92.0f), &n);
-    return v_ldexp(pe_exp_near0(r), shift == 0.0f ? n : n + v_set(shift));
+    return pe_scaled(pe_exp_near0(r), shift == 0.0f ? n : n + v_set(shift));
 }
 
 /* e^x. Bound 1 ULP (generic 1.25). Reduction by ln2 in two parts, degree 6 polynomial, one scaling. */
@@ -56,7 +64,21 @@ PE_INLINE vf pe_exp2_near0(vf f) {
 PE_INLINE vf pe_exp2_negative(vf x) {
     x = v_greater(v_set(-152.0f), x);
     vf n = v_round(x);
-    return v_ldexp(pe_exp2_near0(x - n), n);
+    return pe_scaled(pe_exp2_near0(x - n), n);
+}
+
+/* The weights of a softmax, for x <= 0: e^x and 2^x with their bounds, but 0 below 2^-125, where products with them
+ * would be denormal and take the processor hundreds of cycles. Beside a weight of 1 they are nothing. */
+PE_INLINE vf pe_weight(vf y, vf n) { return pe_scaled_or_0(y, n, -125.0f); }
+PE_INLINE vf v_exp_weight(vf x) {
+    vf n;
+    vf r = pe_reduce_ln2(v_greater(v_set(-106.0f), x), &n);
+    return pe_weight(pe_exp_near0(r), n);
+}
+PE_INLINE vf v_exp2_weight(vf x) {
+    x = v_greater(v_set(-152.0f), x);
+    vf n = v_round(x);
+    return pe_weight(pe_exp2_near0(x - n), n);
 }
 
 /* 2^x. Bound 1 ULP (generic 1.25). */

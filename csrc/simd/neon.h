@@ -13,6 +13,8 @@ PE_INLINE vf v_load_n(const float *p, size_t n) {
 PE_INLINE void v_store_n(float *p, vf x, size_t n) {
     for (size_t i = 0; i < n; i++) p[i] = x[i];
 }
+PE_INLINE void v_stream(float *p, vf x) { v_store(p, x); }
+PE_INLINE void v_stream_end(void) {}
 PE_INLINE vi v_load_mask(const uint8_t *p) {
     vi wide = {p[0], p[1], p[2], p[3]};
     return wide != 0;

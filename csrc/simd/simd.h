@@ -35,6 +35,8 @@
  *   v_lanes(x, i)                lane l is x's lane i[l]; every i is one of 0 .. VL - 1
  *   v_prefetch(p)       a hint: p is read soon; v_prefetch_l2(p): a little later;
  *   v_prefetch_write(p) p is written soon
+ *   v_stream(p, x)      v_store past the caches where the level can; p on a boundary of a whole vector. Other threads
+ *   v_stream_end()      see it for sure once this thread has said so
  *
  * This file holds what follows from the compiler's vectors; avx512.h, avx2.h, neon.h and
  * generic.h say the rest.

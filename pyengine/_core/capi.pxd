@@ -238,4 +238,5 @@ cdef extern from "pyengine.h" nogil:
         const float *const *x
         const int64_t *n
         double *out
+        double *each
     pe_status pe_norm2(pe_context *, const pe_norm_args *, pe_error *)

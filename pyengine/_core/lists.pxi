@@ -21,29 +21,39 @@ def walks_as_floats(list tensors):
 
 def norm2(list tensors):
     """The 2-norm of all elements of all tensors (dense float32) as one vector, in one call: a float."""
+    return whole_and_each(tensors, False)
+
+
+def norms(list tensors):
+    """The 2-norm of each of tensors (dense float32), in one call: a list of floats."""
+    return whole_and_each(tensors, True)
+
+
+cdef object whole_and_each(list tensors, bint separate):
     cdef int i, n = len(tensors)
     cdef double out = 0
     cdef pe_norm_args args
     cdef pe_error err
     cdef pe_status status
     cdef Tensor x
-    cdef char *memory = <char *>pe_alloc(context, max(n, 1) * (sizeof(float *) + sizeof(int64_t)))
+    cdef char *memory = <char *>pe_alloc(context, max(n, 1) * (sizeof(float *) + sizeof(int64_t) + sizeof(double)))
     if memory == NULL:
         raise MemoryError("norm2")
     cdef const float **starts = <const float **>memory
     cdef int64_t *sizes = <int64_t *>(memory + n * sizeof(float *))
+    cdef double *each = <double *>(sizes + n)
     try:
         for i in range(n):
             x = tensors[i]
             plain(x, "norm2", i)
             starts[i], sizes[i] = <const float *>x.view.data, numel(&x.view)
-        args.count, args.x, args.n, args.out = n, starts, sizes, &out
+        args.count, args.x, args.n, args.out, args.each = n, starts, sizes, &out, each if separate else NULL
         with nogil:
             status = pe_norm2(context, &args, &err)
         check(status, &err)
+        return [each[i] for i in range(n)] if separate else out
     finally:
         pe_free(context, memory)
-    return out
 
 
 def update_list(str rule, list targets, list sources, tuple hyper):

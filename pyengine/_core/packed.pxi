@@ -58,7 +58,7 @@ cdef bint packable(Tensor weight) noexcept:
     """Nobody can write the weight unseen, and it is all of its Storage."""
     cdef Storage s = weight.storage
     return s.owner is None and s.exports == 0 \
-        and <size_t>numel(&weight.view) * sizeof(float) == s.nbytes and is_dense(&weight.view)
+        and <size_t>numel(&weight.view) * pe_dtype_size(weight.view.dtype) == s.nbytes and is_dense(&weight.view)
 
 
 cdef inline bint is_stale(PackedWeight p, Storage s) noexcept:
@@ -212,8 +212,9 @@ cdef inline int forget_pack(Tensor weight) except -1:
 
 
 def pack(Tensor weight):
-    """Packs a float32 weight (out, in) for the products of inference; see ops.pack."""
-    float_only(weight, "pack", "weight")
+    """Packs a float32 or bfloat16 weight (out, in) for the products of inference; see ops.pack."""
+    if weight.view.dtype != PE_BFLOAT16:
+        float_only(weight, "pack", "weight")
     if weight.view.ndim != 2:
         raise ValueError(f"pack: a weight (out, in) is needed, got shape {weight.shape}")
     if not packable(weight):

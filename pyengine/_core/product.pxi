@@ -1,10 +1,10 @@
 # Products: matmul, linear and what torch calls addmm; one pe_gemm each, what follows the sum done at its store.
 
 cdef Tensor gemm(pe_gemm_args *args, pe_tensor *layout, str what):
-    """The product that args describes, in a new tensor of the shape of layout; args.c is set here."""
+    """The product that args describes, in a new tensor of the shape of layout and a's dtype; args.c is set here."""
     cdef pe_error err
     cdef pe_status status
-    layout.dtype = PE_FLOAT32
+    layout.dtype = args.a.dtype
     fill_row_major(layout, what)
     cdef Tensor out = new_tensor(layout)
     args.c = &out.view
@@ -36,14 +36,13 @@ cdef int product_shape(Tensor x, Tensor y, pe_tensor *c, str what) except -1:
 
 def matmul(a, b):
     """The product of the last two axes, broadcast over the others; vectors as NumPy's matmul treats them. Both float32,
-    or both bfloat16: then sums are float32's, rounded once."""
+    or both bfloat16: then sums are in float32 and rounded once."""
     cdef Tensor x = as_tensor(a, -1, "matmul"), y = as_tensor(b, -1, "matmul")
     cdef pe_gemm_args args
     cdef pe_tensor c
     if x.view.ndim == 0 or y.view.ndim == 0:
         raise ValueError(f"matmul: both need an axis, got shapes {x.shape} and {y.shape}")
-    cdef bint half = x.view.dtype == PE_BFLOAT16 and y.view.dtype == PE_BFLOAT16
-    if not half:
+    if x.view.dtype != PE_BFLOAT16 or y.view.dtype != PE_BFLOAT16:
         if PE_BFLOAT16 in (x.view.dtype, y.view.dtype):
             raise TypeError(f"matmul: the operands must have the same dtype, got {x.dtype} of shape {x.shape} and "
                             f"{y.dtype} of shape {y.shape}")
@@ -56,9 +55,7 @@ def matmul(a, b):
         return reshape(column, column.shape[:-1])
     product_shape(x, y, &c, "matmul")
     clear(&args, &x.view, &y.view)
-    cdef Tensor out = gemm(&args, &c, "matmul")
-    return record(convert(out, PE_BFLOAT16) if half else out, "matmul", (x, y), factors(x, y),
-                  (x.shape, y.shape))
+    return record(gemm(&args, &c, "matmul"), "matmul", (x, y), factors(x, y), (x.shape, y.shape))
 
 
 cdef inline bint wants_grad(Tensor x) noexcept:
@@ -111,8 +108,12 @@ def addmm(Tensor residual, Tensor a, Tensor b, float beta, float alpha, str what
 
 cdef int check_linear(Tensor x, Tensor weight, Tensor bias) except -1:
     cdef const pe_tensor *w = &weight.view
-    float_only(x, "linear", "input")
-    float_only(weight, "linear", "weight")
+    if x.view.dtype == PE_BFLOAT16 or w.dtype == PE_BFLOAT16:
+        if x.view.dtype != w.dtype:
+            raise TypeError(f"linear: input of dtype {x.dtype.name} does not fit weight of dtype {weight.dtype.name}")
+    else:
+        float_only(x, "linear", "input")
+        float_only(weight, "linear", "weight")
     if w.ndim != 2 or x.view.ndim < 1 or x.view.shape[x.view.ndim - 1] != w.shape[1]:
         raise ValueError(f"linear: input of shape {x.shape} does not fit weight of shape {weight.shape}: "
                          "the last axis must equal weight's second")
@@ -138,11 +139,12 @@ cdef int64_t rows_without_columns(Tensor x) noexcept:
 
 
 cdef Tensor run_linear(Tensor x, Tensor weight, Tensor bias, int activation, Tensor residual, bint recorded):
-    """The product alone, from a pack of the weight where there is one."""
+    """The product alone, from a pack of the weight where there is one. Of bfloat16, what follows the sum is float32."""
     cdef pe_tensor w = weight.view, product, c = x.view
     cdef pe_gemm_args args
     cdef PackedWeight packed = None
     cdef Tensor rows = rows_of(x), added = None if residual is None else rows_of(residual), out
+    bias, added = in_float32(bias), in_float32(added)
     w.shape[0], w.shape[1] = weight.view.shape[1], weight.view.shape[0]
     w.strides[0], w.strides[1] = weight.view.strides[1], weight.view.strides[0]
     clear(&args, &rows.view, &w)
@@ -159,11 +161,15 @@ cdef Tensor run_linear(Tensor x, Tensor weight, Tensor bias, int activation, Ten
     out = gemm(&args, &product, "linear")
     if c.ndim != 2:
         c.shape[c.ndim - 1] = w.shape[1]
-        c.dtype = PE_FLOAT32
+        c.dtype = out.view.dtype
         fill_row_major(&c, "linear")
         c.data = out.view.data
         out.view = c
     return out
+
+
+cdef inline Tensor in_float32(Tensor x):
+    return x if x is None or x.view.dtype != PE_BFLOAT16 else convert(x, PE_FLOAT32)
 
 
 cdef bint residual_fits(Tensor residual, Tensor x, Tensor weight) noexcept:
@@ -180,7 +186,8 @@ def linear(input, weights, Tensor bias=None, int activation=PE_NO_ACTIVATION, Te
     cdef const pe_elementwise_info *info
     check_linear(x, weight, bias)
     if residual is not None:
-        float_only(residual, "linear", "residual")
+        if residual.view.dtype != x.view.dtype:
+            raise TypeError(f"linear: residual must be {x.dtype.name} as the input, got {residual.dtype.name}")
         if not residual_fits(residual, x, weight):
             raise ValueError(f"linear: residual of shape {residual.shape} does not fit {x.shape[:-1]} rows of weight "
                              f"of shape {weight.shape}")
@@ -188,6 +195,8 @@ def linear(input, weights, Tensor bias=None, int activation=PE_NO_ACTIVATION, Te
                                          or wants_grad(residual))
     if not recorded:
         return run_linear(x, weight, bias, activation, residual, False)
+    if x.view.dtype != PE_FLOAT32:
+        raise TypeError("linear: bfloat16 has no gradient; use no_grad(), or float32 for what is trained")
     if activation == PE_NO_ACTIVATION:
         out = run_linear(x, weight, bias, activation, residual, True)
         return record(out, "linear", (x, weight, bias, residual), factors(x, weight))

@@ -17,7 +17,7 @@ def load_digits(test=EVERY_FIFTH):
     """(train, test) Digits; the slice `test` names the test images, by default every fifth: 1,437 and 360.
 
     The order of the file seems to follow its 13 writers (neither source says so), so the default tests new digits
-    by known hands. slice(1437, None), the end of the file, is harder: pyengine.train.digits reaches 99.0 % on the
+    by known hands. slice(1437, None), the end of the file, is harder: pyengine.train.jobs.digits reaches 99.0 % on the
     one and 97.6 % on the other (python -m bench digits).
 
     >>> train, test = load_digits()

@@ -57,7 +57,7 @@ def load_checkpoint(path, /, random=True, **parts):
         if name not in states:
             raise ValueError(f"{where} has no {name!r}, only {', '.join(sorted(set(states) - {'random'}))}")
         if hasattr(part, "named_parameters"):
-            _check_model(where, name, states[name], part.state_dict())
+            check_model(where, name, states[name], part.state_dict())
     loaded = []
     try:
         # models last: they are checked already, and to bring an optimizer back costs nothing
@@ -88,7 +88,7 @@ def _states(path, where):
     raise ValueError(f"{where}: a checkpoint of version {version!r}, this pyengine reads version {VERSION}")
 
 
-def _check_model(where, name, given, own):
+def check_model(where, name, given, own):
     """Raises ValueError with the difference where given is no state of a model whose state is own."""
     if not isinstance(given, dict):
         raise ValueError(f"{where}: {name!r} is no model's state")

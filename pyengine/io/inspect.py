@@ -31,37 +31,64 @@ class TensorInfo(NamedTuple):
 class FileInfo(list):
     """TensorInfos, which print as a table."""
 
+    @property
+    def count(self):
+        """How many numbers there are in all."""
+        return sum(math.prod(info.shape) for info in self)
+
+    def table(self):
+        """The names of the columns, and a tuple of texts a tensor."""
+        return [_HEADS, *map(_row, self)]
+
     def __str__(self):
-        rows = [_HEADS, *map(_row, self)]
+        rows = self.table()
         widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        count = sum(math.prod(info.shape) for info in self)
-        return "\n".join([*lines, f"{len(self)} tensors, {count:,} numbers"])
+        return "\n".join([*lines, f"{len(self)} tensors, {self.count:,} numbers"])
 
 
 def inspect_file(filename):
     """A FileInfo of the tensors in a safetensors file or one of torch.save. Errors: as load_state's."""
+    return inspect_tensors(load_state(filename))
+
+
+def inspect_tensors(tensors):
+    """A FileInfo of tensors by name.
+
+    >>> print(inspect_tensors({"a": pe.tensor([[1.0, 2.0], [2.0, 4.0]])}))
+    tensor  dtype    shape  least  most  norm  zeros  rank    outliers  remarks
+    a       float32  2x2    1      4     5     0.0%   1 of 2
+    1 tensors, 4 numbers
+    """
     import hashlib
 
     import numpy
 
     found, seen = FileInfo(), {}
-    for name, tensor in load_state(filename).items():
+    for name, tensor in tensors.items():
         stored = numpy.ascontiguousarray(tensor.detach().numpy())
         key = tensor.dtype.name, tensor.shape, hashlib.sha256(stored.tobytes()).digest()
         twin = seen.setdefault(key, name) if tensor.numel() else name
-        values = numpy.asarray(tensor.detach().double().numpy()).reshape(-1)
-        finite = values[numpy.isfinite(values)]
-        rank, shape = None, tensor.shape
-        if len(shape) > 1 and 0 < len(finite) == len(values) and min(shape[0], len(values) // shape[0]) <= _RANKED:
-            rank = int(numpy.linalg.matrix_rank(values.reshape(shape[0], -1).astype("float32")))
-        far = abs(finite - finite.mean()) > _FAR * finite.std() if len(finite) else finite
-        found.append(TensorInfo(
-            name, tensor.dtype.name, shape, *((finite.min(), finite.max()) if len(finite) else (math.nan, math.nan)),
-            float(numpy.linalg.norm(finite)), float((values == 0).mean()) if len(values) else 0.0, rank,
-            int(far.sum()), len(values) - len(finite), twin if twin != name else None,
-        ))  # fmt: skip
+        with numpy.errstate(over="ignore", invalid="ignore"):  # at the end of float64 the norm is infinite
+            found.append(_info(name, tensor, twin if twin != name else None))
     return found
+
+
+def _info(name, tensor, twin):
+    import numpy
+
+    values = numpy.asarray(tensor.detach().double().numpy()).reshape(-1)
+    finite = values[numpy.isfinite(values)]
+    rank, shape = None, tensor.shape
+    if len(shape) > 1 and 0 < len(finite) == len(values) and min(shape[0], len(values) // shape[0]) <= _RANKED:
+        largest = abs(values).max() or 1.0  # what float32 cannot hold is no matrix for LAPACK
+        rank = int(numpy.linalg.matrix_rank((values / largest).reshape(shape[0], -1).astype("float32")))
+    far = abs(finite - finite.mean()) > _FAR * finite.std() if len(finite) else finite
+    return TensorInfo(
+        name, tensor.dtype.name, shape, *((finite.min(), finite.max()) if len(finite) else (math.nan, math.nan)),
+        float(numpy.linalg.norm(finite)), float((values == 0).mean()) if len(values) else 0.0, rank,
+        int(far.sum()), len(values) - len(finite), twin,
+    )  # fmt: skip
 
 
 def _row(info):

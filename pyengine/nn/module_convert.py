@@ -35,7 +35,7 @@ class ConvertMethods:
         return self._cast("float16")
 
     def bfloat16(self):
-        """All floating tensors as bfloat16: for storage. Returns self."""
+        """All floating tensors as bfloat16: for storage, and for `Linear` in inference. Returns self."""
         return self._cast("bfloat16")
 
     def type(self, dst_type):

@@ -11,7 +11,8 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     """a @ b over the last two axes, broadcast over the others; vectors as in NumPy.
 
     Shape: (..., m, k) @ (..., k, n) -> (..., m, n). ValueError names both shapes where they do not fit.
-    dtypes: float32, or both bfloat16 (not recorded; summed in float32, rounded to bfloat16 once); else TypeError.
+    dtypes: float32, or both bfloat16 (not recorded; summed in float32 in the order of the instruction set, rounded to
+    bfloat16 once); else TypeError.
     """
     return _core.matmul(a, b)
 
@@ -52,6 +53,7 @@ def linear(
     Arguments: activation, None or the name of one ("relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", ...);
     residual, a tensor of the result's shape.
     Shape: x (..., in), weight (out, in), bias (out) -> (..., out). ValueError names both shapes.
+    dtypes: float32, or x and weight bfloat16 (not recorded; all steps in float32, rounded once).
     Inference keeps a packed copy of a weight that is used again: see `pack`.
 
     >>> import pyengine as pe

@@ -6,7 +6,7 @@ from .adam import Adam, AdamW
 from .adam_family import Adamax, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .asgd import ASGD
-from .groups import decay_groups
+from .groups import decay_groups, layers_by_depth
 from .lamb import LAMB
 from .lbfgs import LBFGS
 from .lion import Lion
@@ -36,6 +36,7 @@ __all__ = [
     "Rprop",
     "SparseAdam",
     "decay_groups",
+    "layers_by_depth",
     "lr_scheduler",
     "swa_utils",
 ]

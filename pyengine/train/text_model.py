@@ -1,6 +1,7 @@
 """What reads and writes text in `pyengine train text`: sizes, a recurrent net beside GPT-2, and alphabets."""
 
 import json
+import zlib
 
 import pyengine as pe
 from pyengine.models.transformer_gpt2 import GPT2
@@ -110,6 +111,37 @@ def windows(ids, starts, length):
     """(inputs, targets) of the windows of ids (an array) from these starts on: targets are one further."""
     import numpy
 
-    places = numpy.asarray(starts)[:, None] + numpy.arange(length + 1)
-    taken = ids[places]
+    taken = ids[numpy.asarray(starts)[:, None] + numpy.arange(length + 1)]
     return pe.from_numpy(taken[:, :-1].copy()), pe.from_numpy(taken[:, 1:].copy())
+
+
+class RandomWindows:
+    """Batches of windows that begin anywhere in ids, `every` of them a pass, until `steps` are taken. Where they begin
+    follows from the seed and their number, so state_dict() is little: the place, and what the text was."""
+
+    def __init__(self, ids, length, batch_size, steps, every, seed):
+        self.ids, self.length, self.batch_size = ids, length, batch_size
+        self.steps, self.every, self.seed = steps, every, seed
+        self.taken = self.position = 0  # before this pass, and in it
+
+    def __len__(self):
+        return min(self.every, self.steps - self.taken)
+
+    def __iter__(self):
+        import numpy
+
+        while self.position < len(self):
+            dice = numpy.random.default_rng([self.seed, self.taken + self.position])
+            self.position += 1
+            yield windows(self.ids, dice.integers(0, len(self.ids) - self.length, self.batch_size), self.length)
+        self.taken, self.position = self.taken + self.position, 0
+
+    def state_dict(self):
+        text = f"{len(self.ids)} tokens of checksum {zlib.crc32(self.ids.tobytes())}"
+        return {"text": text, "taken": self.taken, "position": self.position}
+
+    def load_state_dict(self, state_dict):
+        if state_dict["text"] != self.state_dict()["text"]:
+            raise ValueError(f"RandomWindows: the state is of {state_dict['text']}, these are "
+                             f"{self.state_dict()['text']}")  # fmt: skip
+        self.taken, self.position = state_dict["taken"], state_dict["position"]

@@ -70,8 +70,8 @@ class Trainer:
         batch_size for such a tuple; resume, a checkpoint of save() to go on from, if there is such a file.
         Errors: FloatingPointError when the loss is no finite number and no callback guards against it.
         """
-        self.loader = _loader(train, batch_size, True)
-        validation = None if validation is None else _loader(validation, _ROWS, False)
+        self.loader = loader_of(train, batch_size, True)
+        validation = None if validation is None else loader_of(validation, _ROWS, False)
         if resume is not None and os.path.exists(resume):
             self.load(resume)
         elif self._place is not None and hasattr(self.loader, "load_state_dict"):
@@ -83,6 +83,7 @@ class Trainer:
 
             callbacks.append(self.progress if isinstance(self.progress, Callback) else ProgressBar())
         self._hooks = {name: [getattr(c, name) for c in callbacks if hasattr(c, name)] for name in HOOKS}
+        self.model.train()
         with self._interruptible():
             self._call("fit_begin")
             try:
@@ -105,8 +106,8 @@ class Trainer:
             self.inside, self.batch, self.sums = True, 0, {"loss": 0.0, "seen": 0}
             for metric in self.metrics:
                 metric.reset()
+            self.model.train()
             self._call("epoch_begin")
-        self.model.train()
         batches, count = iter(self.loader), self.batches
         if begun and not hasattr(self.loader, "load_state_dict"):
             batches = itertools.islice(batches, begun, None)
@@ -209,7 +210,7 @@ class Trainer:
             metric.reset()
         total, seen = 0.0, 0
         with self._evaluating():
-            for batch in _loader(data, _ROWS, False):
+            for batch in loader_of(data, _ROWS, False):
                 loss, outputs, targets = self.compute(batch)
                 total += loss.item() * len(targets)
                 seen += len(targets)
@@ -229,22 +230,22 @@ class Trainer:
         rows = not hasattr(data, "__next__") and (hasattr(data, "__array__") or hasattr(data, "detach"))
         with self._evaluating():
             found = [self.judged(as_tensor(batch[0] if isinstance(batch, (tuple, list)) else batch))
-                     for batch in (_loader((data,), _ROWS, False) if rows else data)]  # fmt: skip
+                     for batch in (loader_of((data,), _ROWS, False) if rows else data)]  # fmt: skip
         if not found:
             raise ValueError("Trainer.predict: the data has no batches")
         return cat(found)
 
     @contextlib.contextmanager
     def _evaluating(self):
-        models = list({id(model): model for model in (self.model, self.judged)}.values())
-        before = [model.training for model in models]
+        models = {id(model): model for model in (self.model, self.judged)}.values()
+        before = [(module, module.training) for model in models for module in model.modules()]
         for model in models:
             model.eval()
         try:
             yield
         finally:
-            for model, training in zip(models, before, strict=True):
-                model.train(training)
+            for module, training in before:  # a layer that callbacks hold in evaluation stays there
+                module.training = training
 
     # ---- checkpoints ----
 
@@ -298,7 +299,7 @@ def _finite(part):
     return not hasattr(part, "isfinite") or part.isfinite().all().item()
 
 
-def _loader(data, batch_size, shuffle):
+def loader_of(data, batch_size, shuffle):
     """data, or batches of a tuple of arrays."""
     if not isinstance(data, tuple):
         return data

@@ -59,13 +59,17 @@ PE_INLINE vf as_bytes(vi mask) {
     P(sinh, v_sinh(a)) P(cosh, v_cosh(a)) P(tanh, v_tanh(a)) P(asin, v_asin(a)) P(acos, v_acos(a))    \
     P(atan, v_atan(a)) P(atan2, v_atan2(a, b)) P(erf, v_erf(a)) P(erfc, v_erfc(a))                    \
     P(sigmoid, v_sigmoid(a)) P(softplus_unit, v_softplus_unit(a)) P(pow, v_pow(a, b))                 \
-    P(rsqrt, v_rsqrt(a)) P(normal_cdf, v_normal_cdf(a))
+    P(rsqrt, v_rsqrt(a)) P(normal_cdf, v_normal_cdf(a))                                               \
+    P(exp_weight, v_exp_weight(a)) P(exp2_weight, v_exp2_weight(a))
 
 ALL(PROBE)
 
 /* where v_load_n and v_store_n end is the test's question: exactly n lanes at x and at out */
 EXPORT void probe_copy_n(const float *x, float *out, size_t n);
 EXPORT void probe_copy_n(const float *x, float *out, size_t n) { v_store_n(out, v_load_n(x, n), n); }
+/* x and out on a boundary of a whole vector */
+EXPORT void probe_stream(const float *x, float *out);
+EXPORT void probe_stream(const float *x, float *out) { v_stream(out, v_load(x)), v_stream_end(); }
 /* all VL lanes of v_load_n */
 EXPORT void probe_load_n(const float *x, float *out, size_t n);
 EXPORT void probe_load_n(const float *x, float *out, size_t n) { v_store(out, v_load_n(x, n)); }

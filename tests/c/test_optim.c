@@ -113,15 +113,17 @@ static void rprop(void) {
 }
 
 static void norm(void) {
-    double out = -1, exact = 0, again = -1;
+    double out = -1, exact = 0, again = -1, each[3];
     start();
     for (int i = 0; i < N; i++) exact += (double)p[i] * p[i];
     const float *x[3] = {p, NULL, p + 16384};
-    pe_norm_args whole = {1, x, (int64_t[]){N}, &out}, cut = {3, x, (int64_t[]){16384, 0, N - 16384}, &again};
+    pe_norm_args whole = {1, x, (int64_t[]){N}, &out, NULL};
+    pe_norm_args cut = {3, x, (int64_t[]){16384, 0, N - 16384}, &again, each};
     pe_set_num_threads(pe_default_context(), 3);
     CHECK(!pe_norm2(pe_default_context(), &whole, NULL) && fabs(out / sqrt(exact) - 1) < 1e-6);
     pe_set_num_threads(pe_default_context(), 1);
     CHECK(!pe_norm2(pe_default_context(), &cut, NULL) && again == out);
+    CHECK(each[1] == 0 && fabs(hypot(each[0], each[2]) / out - 1) < 1e-12);
     whole.n = (int64_t[]){-1};
     CHECK(pe_norm2(pe_default_context(), &whole, NULL) == PE_ERR_ARGUMENT);
     cut.n = (int64_t[]){1, 1, 1};

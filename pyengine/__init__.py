@@ -52,6 +52,10 @@ float32, float64, bfloat16, float16, int8, int16, int32, int64, uint8, bool_ = (
     for name in ("float32", "float64", "bfloat16", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")
 )
 
+# torch's other names of them, looked up by __getattr__: as globals they would hide Python's types in this file
+_TYPE_NAMES = {"bool": "bool", "double": "float64", "float": "float32", "half": "float16", "int": "int32",
+               "long": "int64", "short": "int16"}  # fmt: skip
+
 # Imported at first use: `import pyengine` stays within milliseconds.
 _LAZY = {"autograd", "data", "io", "linalg", "models", "nn", "optim", "train", "utils", "viz"}
 
@@ -62,17 +66,23 @@ def __getattr__(name: str):
     if name in ops.__all__:
         value = globals()[name] = getattr(ops, name)
         return value
+    if name in _TYPE_NAMES:
+        return _core.dtype_of(_TYPE_NAMES[name])
     if name == "summary":
         return _import_module("pyengine.nn.summary").summary
     raise AttributeError(f"module 'pyengine' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY, *ops.__all__})
+    return sorted({*globals(), *_LAZY, *_TYPE_NAMES, *ops.__all__})
 
 
 def get_include() -> str:
-    """The folder of pyengine.h (and what it includes), for C and Cython code that uses the engine."""
+    """The folder of pyengine.h (and what it includes), for C and Cython code that uses the engine.
+
+    A module that calls its functions finds this process's engine when their symbols were made known before the module's
+    first import: `ctypes.CDLL(pyengine._core._core.__file__, ctypes.RTLD_GLOBAL)`.
+    """
     from pathlib import Path
 
     return str(Path(__file__).parent / "include")

@@ -1,12 +1,15 @@
 """The build: one version, what the package ships, what a poor machine is told, and what is not compiled twice."""
 
 import importlib.metadata
+import importlib.util
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
+from require import require
 
 import pyengine
 
@@ -42,6 +45,40 @@ def test_cython_declarations_and_type_marker_are_shipped() -> None:
     package = Path(pyengine.__file__).parent
     assert (package / "py.typed").exists()
     assert sorted((package / "_core").glob("*.pxd"))
+
+
+USER = """
+from pyengine._core._core cimport Tensor
+from pyengine._core.capi cimport *
+from pyengine._core.capi_layers cimport *
+
+def first(Tensor t):
+    return (<float *>t.view.data)[0], t.storage.version, pe_get_num_threads(pe_default_context())
+"""
+
+
+def test_a_cython_module_of_a_user(tmp_path: Path) -> None:
+    """The .pxd files and the headers reach into tensors and call this process's engine; Cython finds no fault."""
+    require("cython", importlib.util.find_spec("Cython"), "pip install cython")
+    (tmp_path / "user.pyx").write_text(USER)
+    command = [sys.executable, "-m", "cython", "-3", "-Werror", "user.pyx"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    includes = [f"-I{pyengine.get_include()}", f"-I{sysconfig.get_path('include')}"]
+    made = tmp_path / "user.so"
+    make.run([*make.find_compiler(), "-shared", "-fPIC", "-O0", *includes, str(tmp_path / "user.c"), "-o", str(made)])
+    code = """
+import ctypes, pyengine
+ctypes.CDLL(pyengine._core._core.__file__, ctypes.RTLD_GLOBAL)  # as get_include says
+import user
+x = pyengine.tensor([3.5])
+x += 1.0
+pyengine.set_num_threads(3)
+print(*user.first(x))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("4.5 1 3\n", "")
 
 
 def test_installed_size() -> None:

@@ -103,6 +103,19 @@ def test_embedding_without_python(embedded: Path, level: str) -> None:
     assert run_at(level, [embedded]).stdout.strip() == level
 
 
+def test_what_is_installed_is_found_by_pkg_config(build: Build, tmp_path: Path) -> None:
+    """csrc/make.py --prefix: the library by its soname, the headers, and the flags that a stranger asks for."""
+    require("pkg-config", shutil.which("pkg-config"), "install pkg-config")
+    make.install(tmp_path, build.objects.directory)
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(tmp_path / "lib" / "pkgconfig")}
+    asked = ["pkg-config", "--cflags", "--libs", "pyengine"]
+    flags = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    make.run([*build.compiler, str(ROOT / "tests" / "c" / "embed.c"), *flags, "-lm", "-o", str(tmp_path / "embed")])
+    done = subprocess.run([tmp_path / "embed"], env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path / "lib")},
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_one_line_of_cc_builds_the_library(build: Build, embedded: Path) -> None:
     """The line that csrc/make.py documents, at -O0 here to save the suite's time."""
     text = (make.__doc__ or "").partition("    cc ")[2].partition("\n\n")[0]

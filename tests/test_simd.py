@@ -93,6 +93,20 @@ def test_conversions(run_probe):
     assert np.array_equal(run_probe("tofloat", whole.view(np.float32)), whole.astype(np.float32))
 
 
+def test_bfloat16_is_widened(run_probe):
+    x = any_floats(COUNT, 10)
+    want = x.view(np.uint16)[:COUNT].astype(np.uint32) << 16
+    assert np.array_equal(run_probe("bf16", x).view(np.uint32), want)
+
+
+def test_masks_are_bytes(run_probe):
+    x, y = pairs()
+    assert np.array_equal(run_probe("to_bytes", x, y).view(np.int32), x < y)
+    flags = np.random.default_rng(4).choice(np.array([0, 1, 2, 128, 255], np.uint8), 4 * COUNT)
+    got = run_probe("from_bytes", flags.view(np.float32)).view(np.int32)
+    assert np.array_equal(got, -(flags[:COUNT] != 0).astype(np.int32))
+
+
 def fused(a, b, c):
     """a*b + c as float64 rounded to odd: rounding that to float32 rounds once."""
     a, b, c = (array.astype(np.float64) for array in (a, b, c))

@@ -180,6 +180,22 @@ def test_neon(neon, probe_libraries):
                 hold(values, ORACLES[name](x.astype(np.float64)), BOUNDS[name][0], x)
 
 
+def test_the_other_verbs_of_neon(neon, probe_libraries):
+    """The bits of the generic level, whose vectors are as wide."""
+    rng = np.random.default_rng(5)
+    x, y = (grid[: grid.size - 3] for grid in pairs())
+    lanes = ["set", "seti", "any", "evens", "odds", "zip_low", "zip_high", "by_number", "bf16", "from_bytes",
+             "to_bytes"]  # fmt: skip
+    scaled = rng.uniform(1, 2, 4001).astype(np.float32) * np.exp2(rng.integers(-39, 39, 4001)).astype(np.float32)
+    powers = rng.integers(-252, 253, 4001).astype(np.float32)
+    whole = rng.uniform(-(2**31) + 200, 2**31 - 200, 4001).astype(np.float32)
+    halves = (rng.integers(-99, 99, 4001) / 2).astype(np.float32)
+    sets = ((lanes, x, y), (["ldexp"], scaled, powers), (["toint"], whole, halves), (["toint"], halves, x))
+    for names, a, b in sets:
+        for name, values in neon(names, a, np.resize(b, a.shape)).items():
+            assert same(values, call(probe_libraries["generic"], name, a, np.resize(b, a.shape))) is True, name
+
+
 @pytest.mark.skipif(not os.environ.get("PYENGINE_EXHAUSTIVE"), reason="PYENGINE_EXHAUSTIVE=1 runs all 2^32 arguments")
 @pytest.mark.parametrize("name", ORACLES)
 def test_every_float(probe_libraries, name):

@@ -368,3 +368,19 @@ def test_dlpack_refusals():
     other = x.__dlpack__(copy=True)
     assert x.storage_.exports == 0
     del other
+
+
+def test_names_of_types_as_torch_has_them():
+    names = {"float": pe.float32, "double": pe.float64, "half": pe.float16, "long": pe.int64, "int": pe.int32,
+             "short": pe.int16, "bool": pe.bool_}  # fmt: skip
+    for name, kind in names.items():
+        assert getattr(pe, name) is kind and name in dir(pe)
+    x = pe.tensor([0.0, 2.5], dtype=pe.float)
+    assert (x.to(pe.long).dtype, x.to(pe.bool).tolist()) == (pe.int64, [False, True])
+    assert eval(repr(x.to(pe.bool).dtype), {"pyengine": pe}) is pe.bool_
+
+
+def test_printing_shows_small_numbers():
+    assert str(pe.tensor([1e-30, 1.0])) == "tensor([1.e-30, 1.e+00])"
+    assert str(pe.tensor([0.0003, 1.0])) == "tensor([3.e-04, 1.e+00])"
+    assert str(pe.tensor([0.5, 0.25, 100.0])) == "tensor([  0.50,   0.25, 100.00])"

@@ -17,8 +17,9 @@ PE_INLINE vi v_load_mask(const uint8_t *p) {
     vi wide = {p[0], p[1], p[2], p[3]};
     return wide != 0;
 }
+/* not m[i] != 0: gcc 12 at -O3 makes -1 of that where it sees the bytes read again */
 PE_INLINE void v_store_mask(uint8_t *p, vi m) {
-    for (int i = 0; i < VL; i++) p[i] = (uint8_t)(m[i] != 0);
+    for (int i = 0; i < VL; i++) p[i] = (uint8_t)(m[i] & 1);
 }
 PE_INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
 PE_INLINE vf v_fma_exact(vf a, vf b, vf c) {

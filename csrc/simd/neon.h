@@ -19,8 +19,11 @@ PE_INLINE vi v_load_mask(const uint8_t *p) {
     vi wide = {p[0], p[1], p[2], p[3]};
     return wide != 0;
 }
+/* not m[i] != 0 lane by lane: see generic.h */
 PE_INLINE void v_store_mask(uint8_t *p, vi m) {
-    for (int i = 0; i < VL; i++) p[i] = (uint8_t)(m[i] != 0);
+    uint16x4_t half = vmovn_u32((uint32x4_t)(m & 1));
+    uint8x8_t bytes = vmovn_u16(vcombine_u16(half, half));
+    memcpy(p, &bytes, VL);
 }
 PE_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 PE_INLINE vf v_fma_exact(vf a, vf b, vf c) { return v_fma(a, b, c); }

@@ -1,4 +1,5 @@
-# The public C interface, for Cython code: `from pyengine._core.capi cimport pe_gemm, ...`.
+# The public C interface, for Cython code: `from pyengine._core.capi cimport pe_gemm, ...`. (pyengine.get_include says
+# where the header is, and what to do before a module that calls these functions is imported.)
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
@@ -137,7 +138,10 @@ cdef extern from "pyengine.h" nogil:
         const void *packed
     pe_status pe_gemm(pe_context *, const pe_gemm_args *, pe_error *)
     ctypedef struct pe_gemm_groups_args:
-        const pe_tensor *a, *b, *c, *ends
+        const pe_tensor *a
+        const pe_tensor *b
+        const pe_tensor *c
+        const pe_tensor *ends
         int accumulate
     pe_status pe_gemm_groups(pe_context *, const pe_gemm_groups_args *, pe_error *)
     ctypedef struct pe_pack_args:

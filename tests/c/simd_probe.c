@@ -28,6 +28,15 @@ EXPORT int probe_lanes(void) { return VL; }
         }                                                                                             \
     }
 
+/* the bytes of a mask, each as the bits of a lane */
+PE_INLINE vf as_bytes(vi mask) {
+    uint8_t bytes[VL];
+    vi wide;
+    v_store_mask(bytes, mask);
+    for (int i = 0; i < VL; i++) wide[i] = bytes[i];
+    return v_frombits(wide);
+}
+
 #define AS_FLOATS(integers) v_frombits((vi)(integers))
 #define ALL(P)                                                                                        \
     P(add, a + b) P(divide, a / b) P(less, AS_FLOATS(a < b)) P(equal, AS_FLOATS(a == b))              \
@@ -42,6 +51,9 @@ EXPORT int probe_lanes(void) { return VL; }
     P(evens, v_evens(a, b)) P(odds, v_odds(a, b))                                                     \
     P(zip_low, v_zip_low(a, b)) P(zip_high, v_zip_high(a, b))                                         \
     P(by_number, v_lanes(a, v_bits(b) & (VL - 1)))                                                    \
+    P(bf16, v_load_bf16((const uint16_t *)(const void *)x + i))                                       \
+    P(from_bytes, AS_FLOATS(v_load_mask((const uint8_t *)(const void *)x + i)))                       \
+    P(to_bytes, as_bytes((vi)(a < b)))                                                                \
     P(exp, v_exp(a)) P(exp2, v_exp2(a)) P(expm1, v_expm1(a)) P(log, v_log(a)) P(log2, v_log2(a))      \
     P(log10, v_log10(a)) P(log1p, v_log1p(a)) P(sin, v_sin(a)) P(cos, v_cos(a)) P(tan, v_tan(a))      \
     P(sinh, v_sinh(a)) P(cosh, v_cosh(a)) P(tanh, v_tanh(a)) P(asin, v_asin(a)) P(acos, v_acos(a))    \

@@ -199,6 +199,19 @@ def test_as_a_callback():
     assert [record.step for record in flow.records] == [1, 5, 9, 13, 17, 21]
 
 
+def test_a_run_without_a_step_leaves_no_record(tmp_path):
+    net = deep(1)
+    made = (net, nn.CrossEntropyLoss(), optim.SGD(net.parameters(), lr=0.1))
+    run = Trainer(*made, progress=False)
+    run.fit(data(), epochs=1, batch_size=8)
+    run.save(tmp_path / "last.safetensors")
+    flow = GradientFlow(1000)
+    Trainer(*made, callbacks=[flow], progress=False).fit(
+        data(), epochs=1, batch_size=8, resume=tmp_path / "last.safetensors"
+    )
+    assert not flow.records and not flow.report()
+
+
 def test_copies_of_a_watched_model_are_not_watched():
     net = deep(1)
     flow = GradientFlow(1).attach(net, optim.SGD(net.parameters(), lr=0.1))

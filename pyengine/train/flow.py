@@ -71,7 +71,8 @@ class GradientFlow(Callback):
         if not any(layer.own for layer in self._layers.values()):
             raise ValueError(f"GradientFlow.attach: {type(model).__name__} has no parameter that learns")
         self._watched = [layer for layer in self._layers.values() if layer.own]
-        self._step, self._turn, self._called, self._order, self._channels = step, 0, {}, None, -1
+        self._first = self._step = step
+        self._turn, self._called, self._order, self._channels = 0, {}, None, -1
         self._handles = [optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(self._after)]
         self._tap_where_due()
         return self
@@ -89,7 +90,8 @@ class GradientFlow(Callback):
         self.attach(trainer.model, trainer.optimizer, trainer.step)
 
     def fit_end(self, trainer):
-        if not math.isfinite(trainer.loss_value) and not self._taps:  # the step that failed was no observed one
+        # the step that failed was no observed one; of no steps at all there is nothing to say
+        if self._step > self._first and not math.isfinite(trainer.loss_value) and not self._taps:
             self._record_half()
         self.detach()
 

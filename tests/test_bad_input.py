@@ -107,7 +107,7 @@ TYPES = [
     (lambda: ones(2, 2) @ ones(2, 2, dtype="int32"), r"matmul: the second operand must be float32, got int32"),
     (lambda: pe.linear(ones(2, 2), ones(2, 2, dtype="float16")), r"linear: weight must be float32, got float16"),
     (lambda: pe.linear(ones(2, 2), ones(2, 2), residual=ones(2, 2, dtype="int64")),
-     r"linear: residual must be float32, got int64"),
+     r"linear: residual must be float32 as the input, got int64"),
     (lambda: pe.addmm(ones(2, dtype="int64"), ones(2, 2), ones(2, 2)), r"addmm: input must be float32, got int64"),
     (lambda: pe.addmm(None, ones(2, 2), ones(2, 2)), r"addmm: input must be a Tensor, got NoneType"),
     (lambda: pe.pack(ones(2, 2, dtype="float64")), r"pack: weight must be float32, got float64"),

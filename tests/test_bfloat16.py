@@ -72,14 +72,15 @@ def test_rows_do_not_depend_on_their_neighbours():
 
 def test_threads_change_no_bit():
     x, w = rounded(300, 700), rounded(900, 700, seed=1)
-    before = pe.get_num_threads()
+    before, shared = pe.get_num_threads(), _core.pool_stats()["shared_calls"]
     try:
-        results = []
-        for threads in (1, 2, 3, 8):
-            pe.set_num_threads(threads)
-            shared = _core.pool_stats()["shared_calls"]
-            results += [bits(pe.linear(x, w)) for _ in range(10)]
-        assert len(set(results)) == 1
+        pe.set_num_threads(1)
+        alone = bits(pe.linear(x, w))
+        for turn in range(2000):  # a busy machine may keep a worker away from many calls
+            pe.set_num_threads((2, 3, 8)[turn % 3])
+            assert bits(pe.linear(x, w)) == alone
+            if turn >= 30 and _core.pool_stats()["shared_calls"] > shared:
+                break
         assert _core.pool_stats()["shared_calls"] > shared
     finally:
         pe.set_num_threads(before)

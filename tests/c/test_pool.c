@@ -250,8 +250,12 @@ static void test_seats(void) {
         do { /* again where it was still on its way to sleep: woken by the last round's work, it had not run yet */
             seat = sleeping_seat();
             if (!seat) break;
-            sched_getaffinity(seat->thread, sizeof mask, &mask);
-            CHECK(CPU_EQUAL(&mask, &all) || seat->away); /* or it will be when it wakes */
+            int at_home = 0; /* or it will be when it wakes; while it moves it is neither */
+            for (int wait = 0; wait < 2000 && !at_home && !seat->away; wait++, usleep(wait > 1 ? 1000 : 0)) {
+                sched_getaffinity(seat->thread, sizeof mask, &mask);
+                at_home = CPU_EQUAL(&mask, &all);
+            }
+            CHECK(at_home || seat->away);
             pe_seat_clear_sleepers(ctx->pool);
         } while (!seat->away && ++tries < 100);
         CHECK(seat != NULL);

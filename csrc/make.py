@@ -38,6 +38,10 @@ X86_LEVELS = {
     "avx512_bf16": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16"],
     "amx": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16"],
 }
+# avx512 but for their products of bytes and of bfloat16 (csrc/dispatch.c composes them). What else there is to test has
+# been tested at avx512: the very same functions.
+COMPOSED_LEVELS = ("avx512_vnni", "avx512_bf16", "amx")
+TESTS_OF_COMPOSED = ("test_gemm", "test_q", "test_cpu", "test_tiles", "test_pool_fork")
 ARM_LEVELS: dict[str, list[str]] = {"generic": ["-Os"], "neon": []}
 LEVELS = {"x86_64": X86_LEVELS, "aarch64": ARM_LEVELS, "arm64": ARM_LEVELS}
 
@@ -54,6 +58,11 @@ GCC_FLAGS = ["--param", "max-completely-peeled-insns=60"]
 
 # What no level compiles: loops over blocks and threads, in which no time is spent.
 FLOOR_2_FLAGS = ["-O2"]
+
+
+def is_worth_running(test: str, level: str) -> bool:
+    """False where the C test of this name would run the same code at avx512."""
+    return level not in COMPOSED_LEVELS or test.startswith(TESTS_OF_COMPOSED)
 
 
 class BuildError(Exception):

@@ -56,8 +56,10 @@ def programs(build: Build) -> dict[str, Path]:
     return {name: job.result() for name, job in jobs.items()}
 
 
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", [source.stem for source in C_TESTS])
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [(t.stem, level) for t in C_TESTS for level in LEVELS if make.is_worth_running(t.stem, level)],
+)
 def test_c_program(programs: dict[str, Path], name: str, level: str) -> None:
     run_at(level, [programs[name]])
 

@@ -264,7 +264,20 @@ static void test_tensor(void) {
     CHECK(pe_fail(&err, PE_ERR_INDEX, 1, "%s", longer) == PE_ERR_INDEX && strlen(err.message) == 239);
 }
 
+extern const struct pe_kernels pe_kernels_avx512 __attribute__((weak));
+
+/* csrc/make.py counts on it (is_worth_running): nothing but the products is a composed level's own. */
+static void test_composed_levels(void) {
+    const struct pe_kernels *chosen = pe_choose_kernels(), *avx512 = &pe_kernels_avx512;
+    if (!avx512 || (strncmp(chosen->isa, "avx512_", 7) && strcmp(chosen->isa, "amx"))) return;
+    struct pe_kernels same = *chosen;
+    CHECK(memcmp(&same.qgemm, &avx512->qgemm, sizeof same.qgemm) != 0);
+    same.isa = avx512->isa, same.qgemm = avx512->qgemm, same.half = avx512->half;
+    CHECK(memcmp(&same, avx512, sizeof same) == 0);
+}
+
 int main(void) {
+    test_composed_levels();
     test_v2();
     test_v2_mounts();
     test_v1();

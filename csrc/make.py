@@ -41,7 +41,7 @@ X86_LEVELS = {
 # avx512 but for their products of bytes and of bfloat16 (csrc/dispatch.c composes them). What else there is to test has
 # been tested at avx512: the very same functions.
 COMPOSED_LEVELS = ("avx512_vnni", "avx512_bf16", "amx")
-TESTS_OF_COMPOSED = ("test_gemm", "test_q", "test_cpu", "test_tiles", "test_pool_fork")
+TESTS_OF_COMPOSED = ("test_gemm_half", "test_gemm_pack", "test_q", "test_cpu", "test_tiles", "test_pool_fork")
 ARM_LEVELS: dict[str, list[str]] = {"generic": ["-Os"], "neon": []}
 LEVELS = {"x86_64": X86_LEVELS, "aarch64": ARM_LEVELS, "arm64": ARM_LEVELS}
 

@@ -67,9 +67,10 @@ static void run(struct operands *o) {
 /* ---- the definition, a channel at a time; `old` holds what the running statistics were ---- */
 
 struct channel { double count, mean, var, rstd, largest, sum, along, all, all_along; };
-#define EACH(o, c, i)                                                                    \
-    for (int64_t i = 0; i < elements(&(o)->x); i++)                                      \
-        if (i / space % (o)->x.t.shape[1] == (c))
+/* i over the elements of channel c, upwards, where `space` elements of one image and channel lie side by side */
+#define EACH(o, c, i)                                                                                  \
+    for (int64_t image = 0; image < (o)->x.t.shape[0]; image++)                                        \
+        for (int64_t i = (image * (o)->x.t.shape[1] + (c)) * space, end = i + space; i < end; i++)
 
 static int64_t space_of(const struct operands *o) {
     int64_t space = 1;

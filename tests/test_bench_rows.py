@@ -27,7 +27,8 @@ ROWS = {name: suite.chosen_cases(name, OPTIONS) for name in ("layers", "models",
 
 
 def small(case):
-    """The same with less of it: a batch of one, small images, short rows."""
+    """The same with less of it: a batch of one, small images, short rows, few tokens (still several of attention's
+    blocks)."""
     p = dict(case.params)
     if case.suite == "layers":
         p["batch"] = 1
@@ -35,6 +36,10 @@ def small(case):
         p["shape"] = [2, p["shape"][1], *(min(side, 64) for side in p["shape"][2:])]
     elif case.suite == "ops" and "shape" in p:
         p["shape"] = [3, 50]
+    elif "query" in p:  # batch, heads, tokens, features
+        for name in ("query", "key"):
+            _, heads, tokens, size = p[name]
+            p[name] = [1, heads, min(tokens, 256), size]
     elif case.kind == "optimizer":
         p["shapes"] = [[max(1, side // 64) for side in shape] for shape in p["shapes"]]
     return p

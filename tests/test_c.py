@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -50,18 +52,26 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return Build(make.find_compiler(), tmp_path_factory.mktemp("csrc"))
 
 
+RUNS = [(t.stem, level) for t in C_TESTS for level in LEVELS if make.is_worth_running(t.stem, level)]
+Running = dict[tuple[str, str], Future]
+
+
 @pytest.fixture(scope="session")
-def programs(build: Build) -> dict[str, Path]:
-    jobs = {source.stem: build.objects.pool.submit(build.program, source) for source in C_TESTS}
-    return {name: job.result() for name, job in jobs.items()}
+def running(build: Build, request: pytest.FixtureRequest) -> Running:
+    """Those that this session asks for, on all cores: a program is compiled, then it runs at its levels."""
+    asked = {item.callspec.id for item in request.session.items if item.name.startswith("test_c_program[")}
+    if any(item.name == "test_one_line_of_cc_builds_the_library" for item in request.session.items):
+        request.getfixturevalue("one_line")  # the longest job begins first
+    submit: Callable[..., Future] = build.objects.pool.submit
+    runs = [(name, level) for name, level in RUNS if f"{name}-{level}" in asked]
+    # Compiled first, all of them: a run that waits for its program then waits for one that is being compiled.
+    made = {t.stem: submit(build.program, t) for t in C_TESTS if any(name == t.stem for name, _ in runs)}
+    return {run: submit(lambda name, level: run_at(level, [made[name].result()]), *run) for run in runs}
 
 
-@pytest.mark.parametrize(
-    ("name", "level"),
-    [(t.stem, level) for t in C_TESTS for level in LEVELS if make.is_worth_running(t.stem, level)],
-)
-def test_c_program(programs: dict[str, Path], name: str, level: str) -> None:
-    run_at(level, [programs[name]])
+@pytest.mark.parametrize(("name", "level"), RUNS)
+def test_c_program(running: Running, name: str, level: str) -> None:
+    running[name, level].result()
 
 
 @pytest.fixture(scope="session")
@@ -118,15 +128,25 @@ def test_what_is_installed_is_found_by_pkg_config(build: Build, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_one_line_of_cc_builds_the_library(build: Build, embedded: Path) -> None:
-    """The line that csrc/make.py documents, at -O0 here to save the suite's time."""
+@pytest.fixture(scope="session")
+def one_line(build: Build) -> Future:
+    """The line that csrc/make.py documents, at -O0 here to save the suite's time; it takes one core, long."""
     text = (make.__doc__ or "").partition("    cc ")[2].partition("\n\n")[0]
     line = " ".join([*build.compiler, text.replace("\\\n", " ").replace("-O3", "-O0")]).strip()
     assert "csrc/isa/*.c" in line
     target = build.directory / "oneline" / "libpyengine.so.0"
     target.parent.mkdir()
     line = line.replace("-o libpyengine.so.0", f"-o '{target}'")
-    subprocess.run(["sh", "-c", line], cwd=ROOT, check=True)
+
+    def compiled() -> Path:
+        subprocess.run(["sh", "-c", line], cwd=ROOT, check=True)
+        return target
+
+    return build.objects.pool.submit(compiled)
+
+
+def test_one_line_of_cc_builds_the_library(build: Build, one_line: Future) -> None:
+    target = one_line.result()
     program = target.parent / "embed"
     source = ROOT / "tests" / "c" / "embed.c"
     make.run([*build.compiler, f"-I{make.CSRC}", str(source), str(target), f"-Wl,-rpath,{target.parent}",
@@ -143,8 +163,9 @@ def test_clang_has_nothing_to_say(tmp_path: Path) -> None:
     """Syntax and types alone; `.ci/run` has it generate code as well."""
     require("clang", shutil.which("clang"), "install clang to check with the second compiler")
     clang = make.Objects(["clang"], tmp_path)
-    for source, flags in clang.sources():
-        make.run(["clang", *flags, *STRICT, f"-I{make.CSRC}", "-fsyntax-only", str(source)])
+    commands = [["clang", *flags, *STRICT, f"-I{make.CSRC}", "-fsyntax-only", str(source)]
+                for source, flags in clang.sources()]  # fmt: skip
+    list(clang.pool.map(make.run, commands))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ enum { AT_ONCE = 2048 };
 #define UNARY_PIECEWISE(t, name, work, keep, f, df) work, work,
 #define UNARY_BY(t, name, work, f, op, takes) work,
 #define BINARY(t, name, work, slope, f, da, db, haa, hab, hbb) work, slope, slope, slope, slope, slope,
+#define BINARY_LINEAR(t, name, work, slope, f, op_a, takes_a, db, hab, hbb) work, slope, slope, slope,
 #define BINARY_PIECEWISE(t, name, work, f, da, db) work, work, work,
 #define BINARY_BY(t, name, work, f, op_a, takes_a, op_b, takes_b) work,
 #define COMPARE(t, name, relation) LIGHT,

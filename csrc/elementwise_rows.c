@@ -47,6 +47,12 @@ enum { IN0 = 1, IN1 = 2, IN2 = 4, IN3 = 8, NOTHING = 0, OUTPUT = PE_TAKES_OUTPUT
     ROW_SECOND(t, #name "_backward_aa", PE_OP_##name##_backward_aa)                                    \
     ROW_SECOND(t, #name "_backward_ab", PE_OP_##name##_backward_ab)                                    \
     ROW_SECOND(t, #name "_backward_bb", PE_OP_##name##_backward_bb)
+#define BINARY_LINEAR(t, name, work, slope, f, op_a, takes_a, db, hab, hbb)                            \
+    ROW_2(t, #name, takes_a, PE_OP_##op_a, IN0 | IN1, PE_OP_##name##_backward_b)                       \
+    ROW_FIRST(t, #name "_backward_b", PE_OP_##name##_backward_b, PE_OP_##name##_backward_ab,           \
+              PE_OP_##name##_backward_bb, IN0 | IN1 | IN2)                                             \
+    ROW_SECOND(t, #name "_backward_ab", PE_OP_##name##_backward_ab)                                    \
+    ROW_SECOND(t, #name "_backward_bb", PE_OP_##name##_backward_bb)
 #define BINARY_PIECEWISE(t, name, work, f, da, db)                                                     \
     ROW_2(t, #name, IN0 | IN1, PE_OP_##name##_backward_a, IN0 | IN1, PE_OP_##name##_backward_b)        \
     ROW_FIRST(t, #name "_backward_a", PE_OP_##name##_backward_a, PE_OP_zero, PE_OP_zero, NOTHING)      \

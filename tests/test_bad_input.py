@@ -97,6 +97,8 @@ VALUES = [
     (lambda: pe.set_memory_cap(-1), r"set_memory_cap: cap must not be negative, got -1"),
     (lambda: nn.Linear(-1, 2), r"negative|got -1"),
     (lambda: nn.Dropout(2.0), r"p must be"),
+    (lambda: nn.GroupNorm(0, 4), r"GroupNorm: num_groups must be at least 1, got 0"),
+    (lambda: nn.LPPool1d(0, 2)(ones(1, 1, 4)), r"lp_pool1d: norm_type must not be 0"),
     (lambda: optim.SGD([ones(2)], lr=-1.0), r"lr.*-1"),
     (lambda: optim.SGD([], lr=1.0), r"SGD: no parameters"),
 ]  # fmt: skip

@@ -17,6 +17,8 @@ typedef void pe_loop(void *out, const void *const *in, const ptrdiff_t *step, si
 #define BINARY(type, name, work, slope, f, da, db, haa, hab, hbb)                  \
     PE_OP_##name, PE_OP_##name##_backward_a, PE_OP_##name##_backward_b,            \
         PE_OP_##name##_backward_aa, PE_OP_##name##_backward_ab, PE_OP_##name##_backward_bb,
+#define BINARY_LINEAR(type, name, work, slope, f, op_a, takes_a, db, hab, hbb) \
+    PE_OP_##name, PE_OP_##name##_backward_b, PE_OP_##name##_backward_ab, PE_OP_##name##_backward_bb,
 #define BINARY_PIECEWISE(type, name, work, f, da, db) \
     PE_OP_##name, PE_OP_##name##_backward_a, PE_OP_##name##_backward_b,
 #define BINARY_BY(type, name, work, f, op_a, takes_a, op_b, takes_b) PE_OP_##name,

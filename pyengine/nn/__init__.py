@@ -64,6 +64,7 @@ from .embedding import (
     EmbeddingBag,
 )
 from .gated import GatedMLP
+from .lazy import *
 from .linear import Flatten, Identity, Linear
 from .loss import (
     BCELoss,

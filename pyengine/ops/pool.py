@@ -279,6 +279,8 @@ def avg_pool3d(
 
 def _lp_pool(what, n, x, norm_type, kernel, stride, ceil_mode) -> Tensor:
     kernel = sizes_of(kernel, n, what, "kernel_size", 1)
+    if not norm_type:
+        raise ValueError(f"{what}: norm_type must not be 0")
     mean = _avg_pool(what, n, power(x, float(norm_type)), kernel, stride, 0, ceil_mode, True, None)
     return power(sign(mean) * relu(absolute(mean)) * float(prod(kernel)), 1.0 / norm_type)
 

@@ -27,6 +27,11 @@ LONGEST = {"linear": 40, "llama3": 40}  # dynamic and yarn take factor times the
 IDS = np.arange(80).reshape(2, 40) * 7 % 60
 # the last row's numbers by transformers 5.24 with torch 2.13: python tests/versus_torch/test_rope_torch.py
 KNOWN = {
+    "linear": [0.95248, -0.213879, -0.755421, 0.909892, -0.082914, -0.833498],
+    "dynamic": [0.533857, -0.044301, -0.49304, 0.498567, 0.033682, -0.5296],
+    "llama3": [0.868441, -0.170339, -0.711498, 0.825883, -0.049435, -0.780335],
+    "yarn": [0.895581, -0.192001, -0.718679, 0.854162, -0.068309, -0.791225],
+    "deepseek": [0.882538, -0.175442, -0.720893, 0.839642, -0.052717, -0.79107],
 }
 
 

@@ -64,7 +64,8 @@ def test_a_cache_is_the_whole_sequence(name):
     net, ids = filled(name), pe.from_numpy(IDS)
     whole, cache = nets.run("llama", net, IDS), net.new_cache(2, 40)
     with pe.no_grad():
-        parts = [net.reader()(ids[:, a:b], cache, last=False).numpy() for a, b in ((0, 23), (23, 30), (30, 31), (31, 40))]
+        cuts = (0, 23), (23, 30), (30, 31), (31, 40)
+        parts = [net.reader()(ids[:, a:b], cache, last=False).numpy() for a, b in cuts]
     assert np.abs(np.concatenate(parts, 1) - whole).max() < 1e-5 * np.abs(whole).max()
 
 

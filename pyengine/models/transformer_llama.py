@@ -107,7 +107,7 @@ class Llama(nn.Module):
     def from_config(config):
         """Hugging Face's configuration with our names for what is spelled otherwise there."""
         rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-        for name in ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings"):  # beside it in old ones
+        for name in ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings"):  # beside it, once
             if config.get(name) is not None:
                 rope.setdefault(name, config[name])
         RotaryPositions(4, 10000.0, 2048, rope)  # refuses what cannot be read while the file's name is known

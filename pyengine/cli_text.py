@@ -101,8 +101,8 @@ def _generate(options):
         print(prompt, end="", flush=True)
     times = [time.perf_counter()]
     ids = encode(prompt)
-    tokens = stream(net, ids, _room(net, ids, options.tokens), stop=[*end], seed=options.seed, temperature=options.temperature,
-                    top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
+    tokens = stream(net, ids, _room(net, ids, options.tokens), stop=[*end], seed=options.seed,
+                    temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
                     repetition_penalty=options.repetition_penalty)  # fmt: skip
     for piece in spell(tokenizer, _noted(tokens, times), options.stop):
         print(piece, end="", flush=True)

@@ -18,7 +18,7 @@ class RotaryPositions:
     * linear: factor. Every angle is divided by it. (Chen et al. 2023, "Extending context window of large language
       models via positional interpolation")
     * dynamic: factor. Past max_position_embeddings the base grows with the length that is read, so that tokens which
-      are in a cache keep the angles that they were turned by, as in transformers. (bloc97 2023, "NTK-aware scaled RoPE")
+      are in a cache keep the angles that they were turned by, as in transformers. (bloc97 2023, "NTK-aware RoPE")
     * llama3: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings. Waves longer than
       original / low are slowed by factor, those shorter than original / high are not. (Dubey et al. 2024, "The Llama 3
       herd of models")

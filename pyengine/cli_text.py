@@ -21,7 +21,7 @@ def add_commands(commands):
     more = commands.add_parser("generate", help="go on with a text")
     more.add_argument("prompt", metavar="PROMPT")
     more.add_argument("--weights", required=True, metavar="FILE", help="a Llama decoder: GGUF, or safetensors with its "
-                      "config.json beside it")  # fmt: skip
+                      "config.json beside it; or what `pyengine train text` wrote")  # fmt: skip
     more.add_argument("--tokenizer", metavar="FILE", help="tokenizer.json or GGUF (the weights' own)")
     more.add_argument("--tokens", type=int, default=128, metavar="N", help="at most so many (%(default)s)")
     more.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest token (%(default)s)")
@@ -74,28 +74,47 @@ def _embed(options):
     return 0
 
 
+def _decoder(options):
+    """(net, tokenizer, text -> tokens, the tokens that end a text)."""
+    from pyengine.models import llama
+    from pyengine.train.run import read_text_net
+
+    trained = read_text_net(options.weights)
+    if trained is None:
+        tokenizer = _tokenizer(options)
+        net = llama(options.weights).eval()
+        return net, tokenizer, lambda text: tokenizer.encode(text).ids, _ends(tokenizer)
+    net, spelling = trained
+    return net, spelling, spelling.encode, []
+
+
 def _generate(options):
-    from pyengine.models import llama, stream
+    from pyengine.models import stream
     from pyengine.models.generation import spell
 
     _start(options)
-    tokenizer = _tokenizer(options)
-    net = llama(options.weights).eval()
-    prompt, end = options.prompt, _ends(tokenizer)
+    net, tokenizer, encode, end = _decoder(options)
+    prompt = options.prompt
     if options.chat:
         prompt = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
     else:
         print(prompt, end="", flush=True)
     times = [time.perf_counter()]
-    ids = tokenizer.encode(prompt).ids
-    tokens = stream(net, ids, options.tokens, stop=[*end], seed=options.seed, temperature=options.temperature,
-                    top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
+    ids = encode(prompt)
+    tokens = stream(net, ids, _room(net, ids, options.tokens), stop=[*end], seed=options.seed,
+                    temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
                     repetition_penalty=options.repetition_penalty)  # fmt: skip
     for piece in spell(tokenizer, _noted(tokens, times), options.stop):
         print(piece, end="", flush=True)
     print()
     print(_speed(len(ids), times), file=sys.stderr)
     return 0
+
+
+def _room(net, ids, wanted):
+    """How many of the wanted tokens fit behind a prompt that fits itself: a small net has few positions."""
+    longest = getattr(net, "longest", None)
+    return wanted if longest is None or len(ids) >= longest else min(wanted, longest - len(ids))
 
 
 def _noted(tokens, times):

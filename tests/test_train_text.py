@@ -10,7 +10,9 @@ from require import require
 
 import pyengine as pe
 from pyengine import cli, data
-from pyengine.io import load_file
+from pyengine.io import load_file, save_file
+from pyengine.io.safetensors import load_with_metadata
+from pyengine.models import generate
 from pyengine.train.jobs.text import Text, read_text
 from pyengine.train.run import train_job
 from pyengine.train.text_model import Characters, Pieces, RandomWindows, text_net
@@ -98,6 +100,26 @@ def test_from_the_shell(tmp_path, capsys):
     (tmp_path / "text.txt").write_bytes(b"\xff\xfe\x00")
     assert cli.main(["train", "text", str(tmp_path / "text.txt"), *common]) == 1
     assert "UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{"model": "gpt"}, {"model": "lstm"}, {"tokenizer": "bpe"}], ids=str)
+def test_generate_reads_what_was_written(options, tmp_path, capsys):
+    """The shell's greedy text is the trained net's own; a net of 64 positions ends there by itself."""
+    if options.get("tokenizer") == "bpe":
+        require("tokenizers", importlib.util.find_spec("tokenizers"), "pip install tokenizers")
+    run, _ = train_text(TEXT * 9, tmp_path, **options)
+    spelling, prompt = run.data.extra[0], "the quick"
+    ids = spelling.encode(prompt)
+    count = 90 if options.get("model") == "lstm" else 64 - len(ids)
+    expected = prompt + spelling.decode(generate(run.model.eval(), ids, count))
+    assert cli.main(["generate", prompt, "--weights", str(run.weights), "--tokens", "90"]) == 0
+    told = capsys.readouterr()
+    assert told.out == expected + "\n" and f"{len(ids)} tokens read" in told.err and len(expected) > 60
+    tensors, metadata = load_with_metadata(run.weights)
+    for spoiled in ({"spelling": "[1"}, {"spelling": "3"}, {"spelling": '"ab"'}, {"pyengine.run": 'job = "text"\nx'}):
+        save_file(tensors, run.weights, metadata | spoiled)
+        assert cli.main(["generate", prompt, "--weights", str(run.weights)]) == 1
+        assert "text-" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [{"model": "mlp"}, {"preset": "huge"}, {"tokenizer": "words"}])

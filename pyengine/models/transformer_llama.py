@@ -4,6 +4,7 @@ import pyengine as pe
 from pyengine import nn
 
 from .cache import KVCache
+from .rope import RotaryPositions
 from .transformer_blocks import (
     GatedFeedForward,
     SideBySide,
@@ -65,7 +66,8 @@ class Llama(nn.Module):
     The state_dict's keys are those of Hugging Face's LlamaForCausalLM, and so are the names of the arguments: sizes;
     head_dim, hidden_size / num_attention_heads where it is None; attention_bias (Qwen2's), of q, k and v; qk_norm
     (Qwen3's): RMSNorm of each head's queries and keys; sliding_window (Mistral's): how many of the last tokens each
-    sees, itself among them; rope_scale: positions are divided by it.
+    sees, itself among them; rope_parameters: how positions turn past the trained length ('linear', 'dynamic',
+    'llama3', 'yarn'; rope.RotaryPositions tells its keys); rope_scale: short for 'linear' with this factor.
     Shape: input_ids (B, T) -> logits (B, T, vocab_size), or (B, 1, vocab_size) with last=True. With a cache the tokens
     follow those that are in it, and are added to it.
     """
@@ -74,7 +76,7 @@ class Llama(nn.Module):
         self, *, vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
         num_attention_heads=32, num_key_value_heads=None, head_dim=None, max_position_embeddings=2048,
         rms_norm_eps=1e-6, rope_theta=10000.0, rope_scale=1.0, hidden_act="silu", attention_bias=False,
-        mlp_bias=False, qk_norm=False, sliding_window=None, tie_word_embeddings=False,
+        rope_parameters=None, mlp_bias=False, qk_norm=False, sliding_window=None, tie_word_embeddings=False,
     ):  # fmt: skip
         super().__init__()
         heads = num_attention_heads
@@ -82,8 +84,10 @@ class Llama(nn.Module):
         if heads % kv_heads or (head_dim is None and hidden_size % heads):
             raise ValueError(f"Llama: {heads} heads do not divide by {kv_heads}, or hidden_size {hidden_size} by them")
         self.head_dim = hidden_size // heads if head_dim is None else head_dim
-        self.kv_heads, self.longest, self.window = kv_heads, max_position_embeddings, sliding_window
-        self.rope = {"dim": self.head_dim, "base": rope_theta, "scale": rope_scale}
+        if rope_parameters is None:
+            rope_parameters = {"rope_type": "linear", "factor": rope_scale}
+        self.turns = RotaryPositions(self.head_dim, rope_theta, max_position_embeddings, rope_parameters)
+        self.kv_heads, self.longest, self.window = kv_heads, self.turns.longest, sliding_window
         self.model = nn.Module()
         self.model.embed_tokens = nn.Embedding(vocab_size, hidden_size)
         self.model.layers = nn.ModuleList(
@@ -98,20 +102,19 @@ class Llama(nn.Module):
         for layer in self.modules():
             if isinstance(layer, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(layer.weight, 0.0, 0.02)
-        self._turns = None
 
     @staticmethod
     def from_config(config):
         """Hugging Face's configuration with our names for what is spelled otherwise there."""
-        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        kind = rope.get("rope_type", rope.get("type", "default"))
-        if kind not in ("default", "linear"):
-            raise ValueError(f"rotary positions scaled as {kind!r:.60}; 'default' and 'linear' are read")
+        rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+        for name in ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings"):  # beside it, once
+            if config.get(name) is not None:
+                rope.setdefault(name, config[name])
+        RotaryPositions(4, 10000.0, 2048, rope)  # refuses what cannot be read while the file's name is known
         window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
         family = config.get("model_type")
         return config | {
-            "rope_theta": rope.get("rope_theta", config.get("rope_theta")), "rope_scale": rope.get("factor"),
-            "sliding_window": window, "qk_norm": family == "qwen3",
+            "rope_parameters": rope, "sliding_window": window, "qk_norm": family == "qwen3",
             "attention_bias": config.get("attention_bias", family == "qwen2"),
         }  # fmt: skip
 
@@ -119,12 +122,6 @@ class Llama(nn.Module):
         """A KVCache for batch rows of this net, of capacity tokens (as many as it has positions)."""
         capacity = self.longest if capacity is None else min(capacity, self.longest)
         return KVCache(len(self.model.layers), batch, self.kv_heads, capacity, self.head_dim, self.window)
-
-    def turns(self, start, end):
-        """cos and sin of these positions, rows of a table that grows with what is asked for."""
-        if self._turns is None or self._turns[0].shape[0] < end:
-            self._turns = pe.rotary_tables(min(max(2 * end, 512), self.longest), **self.rope)
-        return tuple(table[start:end] for table in self._turns)
 
     def reader(self):
         """What reads tokens for generate: this net, or a shorter way through it where all of its layers are plain."""

@@ -77,6 +77,20 @@ def job_of(folder):
     return read_job(Config(Path(folder) / OPTIONS))
 
 
+def read_text_net(weights):
+    """(net, spelling) of a file that `pyengine train text` wrote; None for any other file.
+
+    Errors: FileNotFoundError; ValueError or RuntimeError that names the file, where it is not whole.
+    """
+    try:
+        metadata = read_header(weights)[1]
+    except ValueError:  # no safetensors
+        return None
+    if KEY not in metadata or "spelling" not in metadata:
+        return None
+    return read_job(Config(weights, metadata[KEY])).read_written(weights, metadata["spelling"])
+
+
 def job_name(config):
     """Takes the name of the job out of a Config. Errors: ValueError where there is none."""
     name = config.content.pop("job", None)

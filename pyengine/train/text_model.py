@@ -76,6 +76,11 @@ class Characters:
         """What a file keeps of it."""
         return json.dumps(self.alphabet)
 
+    @classmethod
+    def read(cls, text):
+        """The one that `written` tells of."""
+        return cls(json.loads(text))
+
 
 class Pieces:
     """Byte-pair pieces learned from a text, by the tokenizers library. (Sennrich, Haddow & Birch 2016)"""
@@ -105,6 +110,18 @@ class Pieces:
     def written(self):
         """What a file keeps of it: a tokenizer.json."""
         return self.own.to_str()
+
+    @classmethod
+    def read(cls, text):
+        """The one that `written` tells of."""
+        from pyengine.data.tokens import tokenizers_library
+
+        found = cls.__new__(cls)
+        found.own = tokenizers_library().Tokenizer.from_str(text)
+        return found
+
+
+SPELLINGS = {"char": Characters, "bpe": Pieces}
 
 
 def windows(ids, starts, length):

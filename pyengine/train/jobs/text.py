@@ -12,7 +12,7 @@ from pyengine.optim import AdamW, decay_groups
 from pyengine.train.callbacks import GradientClipping
 from pyengine.train.job import Data, Job, count_parameters
 from pyengine.train.options import option
-from pyengine.train.text_model import PRESETS, Characters, Pieces, RandomWindows, text_net, windows
+from pyengine.train.text_model import PRESETS, SPELLINGS, RandomWindows, text_net, windows
 
 VALIDATION = 0.1  # of the text, its end
 LOOKS = 10  # at the validation part
@@ -82,7 +82,7 @@ class Text(Job):
         import numpy
 
         text = read_text(self.file)
-        spelling = Characters(text) if self.tokenizer == "char" else Pieces(text)
+        spelling = SPELLINGS[self.tokenizer](text)
         ids = numpy.array(spelling.encode(text), numpy.int64)
         learned, held_out = numpy.split(ids, [round(len(ids) * (1 - VALIDATION))])
         if len(held_out) < self.context + 2:
@@ -142,6 +142,21 @@ class Text(Job):
 
     def metadata(self, data):
         return {"tokenizer": self.tokenizer, "spelling": data.extra[0].written()}
+
+    def read_written(self, weights, spelling):
+        """The trained net of a file of weights and its spelling, as metadata() has it there. Errors: ValueError or
+        RuntimeError that names the file."""
+        from pyengine.io import load_file
+        from pyengine.models.transformer_blocks import with_state
+
+        try:
+            found = SPELLINGS[self.tokenizer].read(spelling)
+            net = text_net(self.model, len(found), PRESETS[self.preset], 0.0)
+        except ModuleNotFoundError:
+            raise
+        except Exception as error:  # the tokenizers library raises Exception itself
+            raise ValueError(f"{weights}: no spelling of tokens: {error}") from None
+        return with_state(net, load_file(weights), weights).eval(), found
 
     def draw(self, model, history, path):
         from pyengine.train.report import draw_losses

@@ -3,9 +3,9 @@
     apt install espeak-ng && python examples/speech.py
 
 Twenty voices say each word at six speeds and heights; sixteen of them are learned from, four tell how well. Log-mel
-spectrograms; while learning they are moved, and stretches of time and bands of frequencies masked (SpecAugment, Park et
-al. 2019). Convolutions and a recurrent layer, beside scikit-learn's logistic regression of the same spectrograms. What
-was to be chosen was chosen by four other voices.
+spectrograms; while learning each is moved in time and in frequency (as voices differ), and stretches of both are masked
+(SpecAugment, Park et al. 2019). Convolutions and a recurrent layer, beside scikit-learn's logistic regression of the
+same spectrograms. What was to be chosen was chosen by voices held out from the sixteen, or by four other ones.
 """
 
 import shutil
@@ -52,8 +52,12 @@ def spoken(voices, manners):
 
 
 def changed(pictures):
-    """Masked, and up to 8 frames earlier or later."""
-    return pe.roll(MASKS(pictures), pe.randint(-8, 9, (1,)).item(), 2)
+    """Each moved by up to 4 frames and 3 bands (higher and lower voices), then masked."""
+    moved = pictures.numpy().copy()
+    places = pe.randint(-4, 5, (len(moved),)).tolist(), pe.randint(-3, 4, (len(moved),)).tolist()
+    for picture, later, higher in zip(moved, *places, strict=True):
+        picture[:] = np.roll(picture, later, 1)[np.clip(np.arange(40) - higher, 0, 39)]
+    return MASKS(pe.from_numpy(moved))
 
 
 class Listener(nn.Module):

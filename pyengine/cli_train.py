@@ -25,7 +25,8 @@ def train_command(arguments):
     settings = Settings(**{key: given.pop(key) for key in options_of(Settings) if key in given})
     job = build(job, given, name)
     _use(settings.threads)
-    train_job(job, settings.out or os.path.join("runs", job.name), progress=not settings.quiet)
+    train_job(job, settings.out or os.path.join("runs", job.name), progress=not settings.quiet,
+              page=False if settings.no_page else settings.page or True)  # fmt: skip
     return 0
 
 
@@ -128,6 +129,8 @@ def add_commands(commands):
     resume.add_argument("folder", metavar="RUN", help="the folder that `pyengine train` wrote to")
     resume.add_argument("--threads", type=int, metavar="N", help=THREADS)
     resume.add_argument("--quiet", action="store_true", help=QUIET)
+    resume.add_argument("--page", metavar="PAGE", help="where the run's page of HTML goes (JOB.html in RUN)")
+    resume.add_argument("--no-page", action="store_true", help="no page")
     resume.set_defaults(run=_resume)
 
     judge = commands.add_parser("evaluate", help="loss and metrics of runs or weights on what was held out")
@@ -141,7 +144,7 @@ def _resume(options):
     from pyengine.train.run import resume_job
 
     _use(options.threads)
-    resume_job(options.folder, progress=not options.quiet)
+    resume_job(options.folder, progress=not options.quiet, page=False if options.no_page else options.page or True)
     return 0
 
 

@@ -12,6 +12,7 @@ from pyengine.cli import main
 from pyengine.io import load_file, save_file
 from pyengine.train import report
 from pyengine.train.jobs.digits import digits_model
+from pyengine.viz import html
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,23 @@ def test_picture(trained):
         assert (trained / "digits.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_page(trained, tmp_path, capsys):
+    """The run's page has all its sections; --page names it, --no-page leaves it out, the weights are the same."""
+    pytest.importorskip("matplotlib")
+    text = (trained / "digits.html").read_text()
+    parts = ("Curves", "Gradient flow", "Norms over time", "Weights", "The first layer's weights, as images")
+    assert [part for part in (*parts, "1,437 images", "epochs = 2") if html.text(part) not in text] == []
+    assert "://" not in text and "<script" not in text
+    short = ["train", "digits", "--epochs", "1", "--quiet", "--out"]
+    assert main([*short, str(tmp_path / "a"), "--page", str(tmp_path / "new" / "mine.html")]) == 0
+    assert f"wrote {tmp_path / 'new' / 'mine.html'}" in capsys.readouterr().out
+    assert "Norms over time" in (tmp_path / "new" / "mine.html").read_text()
+    assert main([*short, str(tmp_path / "b"), "--no-page"]) == 0
+    assert not list((tmp_path / "a").glob("*.html")) and not list((tmp_path / "b").glob("*.html"))
+    a, b = (load_file(tmp_path / name / "digits.safetensors") for name in "ab")
+    assert all((a[name].numpy() == b[name].numpy()).all() for name in a)
+
+
 def test_without_matplotlib(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "has_matplotlib", lambda: False)
     assert main(["train", "digits", "--epochs", "1", "--quiet", "--out", str(tmp_path)]) == 0
@@ -56,7 +74,8 @@ def test_without_matplotlib(tmp_path, capsys, monkeypatch):
 
 def test_seed_decides(tmp_path):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
-        main(["train", "digits", "--epochs", "1", "--quiet", "--seed", seed, "--out", str(tmp_path / name)])
+        options = ["--epochs", "1", "--quiet", "--no-page", "--seed", seed]
+        main(["train", "digits", *options, "--out", str(tmp_path / name)])
     a, b, c = ((tmp_path / name / "digits.safetensors").read_bytes() for name in "abc")
     assert a == b != c
 

@@ -175,7 +175,7 @@ def test_ctrl_c_then_resume(job, tmp_path, capsys):
     files = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert files == sorted(path.name for path in stopped.iterdir()) and "checkpoint.safetensors" not in files
     for name in files:
-        if not name.endswith((".png", ".toml")):
+        if not name.endswith((".png", ".html", ".toml")):
             assert (tmp_path / "whole" / name).read_bytes() == (stopped / name).read_bytes(), name
     assert main(["resume", str(stopped)]) == 0 and "the run has ended" in capsys.readouterr().out
 

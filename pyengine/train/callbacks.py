@@ -234,7 +234,8 @@ class TimeLimit(Callback):
 class NaNGuard(Callback):
     """Where the loss or the gradients are no finite numbers: leaves the step out, goes back to the last good weights
     and optimizer state (kept each `every` steps) and multiplies the learning rates by factor; the `patience`-th time
-    without `every` good steps between is a FloatingPointError."""
+    without `every` good steps between is a FloatingPointError. What it keeps is part of checkpoints (which have the
+    weights and the optimizer's state twice then): a run that goes on from one goes back to the same bits."""
 
     guards = True
 
@@ -265,3 +266,9 @@ class NaNGuard(Callback):
             if hasattr(getattr(callback, "scheduler", None), "base_lrs"):
                 callback.scheduler.base_lrs = [rate * self.factor for rate in callback.scheduler.base_lrs]
         return False
+
+    def state_dict(self):
+        return {"good": self._good, "since": self._since, "failures": self.failures}
+
+    def load_state_dict(self, state_dict):
+        self._good, self._since, self.failures = (state_dict[name] for name in ("good", "since", "failures"))

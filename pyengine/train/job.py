@@ -122,6 +122,10 @@ class Job:
     def draw(self, model, history, path):
         """Draws the run; matplotlib is there."""
 
+    def pictures(self, model):
+        """caption -> Figure, on the run's page beside what each page has; matplotlib is there."""
+        return {}
+
     def farewell(self, model, data, weights, say):
         """Says what is to be said at the end."""
 
@@ -131,6 +135,8 @@ class Settings:
     """What `pyengine train` takes beside a job's options: nothing in the results follows from it."""
 
     out: str | None = option(None, "folder of the run (runs/NAME)")
+    page: str | None = option(None, "where the run's page of HTML goes (JOB.html in the run's folder)")
+    no_page: bool = option(False, "no page, and none of the measuring that it needs")
     threads: int | None = option(None, "threads to use; the result does not depend on it", above=0)
     quiet: bool = option(False, "no progress bar and no line an epoch")
 

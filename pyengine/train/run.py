@@ -13,6 +13,8 @@ from pyengine.io.checkpoint import check_model
 from pyengine.io.safetensors import read_header
 from pyengine.nn import Module
 
+from . import report
+from .flow import GradientFlow
 from .job import Data, Job
 from .jobs import find_job, job_names
 from .logs import JSONLog, ProgressBar
@@ -33,14 +35,16 @@ class Run(NamedTuple):
     history: list
     weights: Path
     picture: Path | None
+    page: Path | None = None
 
 
-def train_job(job, out, *, data=None, progress=True, say=print):
+def train_job(job, out, *, data=None, progress=True, say=print, page=None):
     """Runs a job in the folder out; the Run.
 
     Every few seconds, and where it is stopped, a checkpoint is written, from which resume_job(out) goes on bit for bit;
     at the end there are the weights and, where matplotlib is installed, a picture. Nothing depends on the number of
-    threads. data: what is learned from in place of job.load().
+    threads. data: what is learned from in place of job.load(); page: where to write the run's page of HTML (figures,
+    curves, norms over time and weights), True for JOB.html in the folder; GradientFlow watches for it.
     Errors: FileExistsError where out has a run that has not ended; FloatingPointError when the loss is no finite number
     any more.
     """
@@ -49,12 +53,12 @@ def train_job(job, out, *, data=None, progress=True, say=print):
     if (folder / CHECKPOINT).exists():
         raise FileExistsError(f"{folder} has a run that has not ended: go on with it (pyengine resume {folder}), or "
                               f"choose another folder, or remove {folder / CHECKPOINT}")  # fmt: skip
-    return _run(job, folder, data, progress, say)
+    return _run(job, folder, data, progress, say, page)
 
 
-def resume_job(folder, *, data=None, progress=True, say=print):
+def resume_job(folder, *, data=None, progress=True, say=print, page=None):
     """Goes on with the run in a folder, with the bits of one that was never ended; the Run. One that has ended is only
-    told of: None.
+    told of: None. page: as train_job's; its norms over time begin where the run goes on.
 
     Errors: FileNotFoundError for a folder without a run; ValueError for files of another one.
     """
@@ -65,7 +69,7 @@ def resume_job(folder, *, data=None, progress=True, say=print):
     if ended and _told(weights) == described(job):  # not those of a run before, which this one was to take the place of
         say(f"{folder}: the run has ended; its weights are {weights}")
         return None
-    return _run(job, folder, data, progress, say)
+    return _run(job, folder, data, progress, say, page)
 
 
 def job_of(folder):
@@ -112,7 +116,11 @@ def described(job):
     return f'job = "{job.name}"\n{written(job)}'
 
 
-def _run(job, folder, data, progress, say):
+def _run(job, folder, data, progress, say, page):
+    page = folder / f"{job.stem}.html" if page is True else page and Path(page)
+    flow = GradientFlow() if page and report.has_matplotlib() else None
+    if flow is not None:
+        page.parent.mkdir(parents=True, exist_ok=True)
     replace_file(folder / OPTIONS, described(job).encode())  # before the work: the folder can be written to
     data = job.load() if data is None else data
     say(f"{job.name}: {data.told}")
@@ -121,7 +129,8 @@ def _run(job, folder, data, progress, say):
     say(f"model: {job.describe(model)}")
     epochs, steps = job.rounds(loader)
     optimizer = job.optimizer(model)
-    callbacks = [*job.callbacks(optimizer, steps), JSONLog(folder / HISTORY), _Checkpoint(folder / CHECKPOINT)]
+    callbacks = [*job.callbacks(optimizer, steps), JSONLog(folder / HISTORY), _Checkpoint(folder / CHECKPOINT),
+                 *([] if flow is None else [flow])]  # fmt: skip
     trainer = JobTrainer(job, model, job.loss(), optimizer, metrics=job.metrics(), callbacks=callbacks,
                          augment=job.augment, progress=_Bar(job) if progress else False)  # fmt: skip
     try:
@@ -129,10 +138,11 @@ def _run(job, folder, data, progress, say):
     except KeyboardInterrupt:
         say(f"next: pyengine resume {shlex.quote(str(folder))}")
         raise
-    return _finish(Run(job, data, model, history, folder / f"{job.stem}.safetensors", None), say)
+    run = Run(job, data, model, history, folder / f"{job.stem}.safetensors", None, page if flow else None)
+    return _finish(run, flow, say)
 
 
-def _finish(run, say):
+def _finish(run, flow, say):
     job, folder = run.job, run.weights.parent
     say(job.result(run.history, run.data))
     told = {"model": job.describe(run.model), KEY: described(job), **job.metadata(run.data)}
@@ -140,19 +150,30 @@ def _finish(run, say):
     say(f"wrote {run.weights}")
     (folder / CHECKPOINT).unlink(missing_ok=True)  # the rest can be had again, by the seed
     run = run._replace(picture=_draw(run, folder / f"{job.stem}.png", say))
+    if run.page:
+        _write_page(run, flow, say)
     job.farewell(run.model, run.data, run.weights, say)
     return run
 
 
 def _draw(run, path, say):
-    from . import report
-
     if not report.has_matplotlib():
         say('no picture: matplotlib is not installed (pip install "pyengine[plot]")')
         return None
     run.job.draw(run.model, run.history, path)
     say(f"wrote {path}")
     return path
+
+
+def _write_page(run, flow, say):
+    from pyengine.viz import page
+
+    job = run.job
+    facts = {"data": run.data.told, "model": job.describe(run.model), "result": job.result(run.history, run.data),
+             "options": ", ".join(described(job).splitlines())}  # fmt: skip
+    page(run.page, title=f"Training run: {job.name}", facts=facts, history=run.history, flow=flow, model=run.model,
+         figures=job.pictures(run.model))  # fmt: skip
+    say(f"wrote {run.page}")
 
 
 class JobTrainer(Trainer):

@@ -69,6 +69,12 @@ class Digits(Job):
 
         draw_run(history, model[1].weight.reshape(-1, 8, 8), path, "training (distorted, smoothed, dropout)")
 
+    def pictures(self, model):
+        from pyengine.viz import filters
+
+        told = "The first layer's weights, as images: red, high values speak for it; blue, against"
+        return {told: filters(model[1].weight.reshape(-1, 8, 8))}
+
     def farewell(self, model, data, weights, say):
         say(f"next:   pyengine predict digits --weights {shlex.quote(str(weights))}")
 

@@ -20,6 +20,11 @@ struct pe_depthwise_line {
     ptrdiff_t ahead_row, ahead_column, y_ahead; /* and that row itself, so far behind y */
     size_t width;                     /* channels of a group, in and out: a part of VL; the channels are whole groups */
     ptrdiff_t w_part;                 /* of the weight, from one of a group's channels in to the next */
+    /* Where windows slide (3 or 5 taps, places one or two taps apart, no start, whole vectors of channels), only the
+     * cells number x_low .. x_high of a row are in x, counted in taps from the first tap of place 0: outside, every
+     * vector is the one at x_outside. Elsewhere all cells are in x. */
+    ptrdiff_t x_low, x_high;
+    const float *x_outside;
 };
 
 struct pe_depthwise_plane {

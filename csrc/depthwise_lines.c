@@ -1,15 +1,15 @@
-/* Lanes are channels, which lie last in source and out. A block of columns goes down the image for a few channels at a
- * time, so that the rows of source that meet one row of out stay in L1. Windows that slide (3 or 5 taps side by side)
- * read source itself; the others a ring of copies with zeros where the rows end. Where these have few taps and long rows
- * the copy does not pay: whole rows of out read source, and a place whose taps lie partly outside meets zeros there. */
+/* Lanes are channels, which lie last in source and out. Windows that slide (3 or 5 taps side by
+ * side) read source itself, whole rows of it at a time. For others a block of columns goes down the image for a few
+ * channels at a time: the rows of source that meet one row of out stay in L1, in a ring of copies with zeros where they
+ * end. Where their taps are few and rows long the copy does not pay: whole rows of out read source itself, and a place
+ * whose taps lie partly outside meets zeros there. */
 #include "depthwise_paths.h"
 
 #include <string.h>
 
 static const double TAP_NS = 0.05, ELEMENT_NS = 0.3, RANGE_NS = 20000;
 #define COLUMNS 64       /* of out at a time */
-#define SLIDE_COLUMNS 28 /* and where windows slide */
-#define RING_FLOATS 6144 /* of L1 for the ring, or the rows in its place, where there are 16 channels for it or more */
+#define RING_FLOATS 6144 /* of L1 for the ring, where there are 16 channels for it or more */
 #define LONG_ROW 16      /* of source */
 #define FEW_TAPS 10      /* for each element of source */
 #define MOST_ROWS 32     /* a block is so high, or less so that there are several */
@@ -105,8 +105,8 @@ static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
         for (int64_t y = from; y < end; y++) load_row(k, x, u, y);
         for (int64_t y = 0; y < r.taps; y++) {
             const int64_t at = r.q * r.advance + r.origin + y * r.tap;
-            const float *row = next ? dw_ring_row(&k->ring, x, at) : source_row(k, u, at);
-            k->x[rows] = !row ? k->job->zeros : next ? row : row + k->c;
+            k->x[rows] = next ? dw_ring_row(&k->ring, x, at) : source_row(k, u, at);
+            if (!k->x[rows]) k->x[rows] = k->job->zeros;
             k->w[rows++] = k->job->w + k->c +
                            ((p.first + x * p.period) * a[1].taps + r.first + y * r.period) * a[2].taps * t->width *
                                t->channels;
@@ -235,23 +235,16 @@ static void run_row(struct walk *k, int64_t i, int64_t *next) {
     finish(k, t->out + at + low, t->residual ? t->residual + at + low : NULL);
 }
 
-/* Channels from k->c on; a last chunk of less than a vector joins the one before, since windows slide by vectors. */
-static int64_t chunk_at(const struct walk *k) {
-    const struct job *j = k->job;
-    const int64_t left = j->task->channels - k->c, lanes = j->task->ctx->kernels->vector_floats;
-    return j->slides && left < j->ring.chunk + lanes ? left : min64(j->ring.chunk, left);
-}
-
-/* Columns low .. high of some rows, a few channels at a time. */
+/* Columns low .. high of some rows by way of the ring. */
 static void run_block(struct walk *k, int64_t row, int64_t rows, int64_t low, int64_t high) {
     const struct job *j = k->job;
     const struct dw_task *t = j->task;
     k->low = low, k->high = high;
-    k->first = j->slides ? 0 : least_of(&t->axis[2], low), k->apart = j->slides ? t->axis[2].s : j->ring.chunk;
-    for (k->c = 0; k->c < t->channels; k->c += k->channels) {
+    k->first = least_of(&t->axis[2], low), k->apart = j->ring.chunk;
+    for (k->c = 0; k->c < t->channels; k->c += j->ring.chunk) {
         int64_t next = INT64_MIN;
-        k->channels = chunk_at(k);
-        for (int64_t i = row; i < row + rows; i++) run_row(k, i, j->slides ? NULL : &next);
+        k->channels = min64(j->ring.chunk, t->channels - k->c);
+        for (int64_t i = row; i < row + rows; i++) run_row(k, i, &next);
     }
 }
 
@@ -269,7 +262,7 @@ static void body(int64_t begin, int64_t end, void *arg) {
     const struct dw_task *t = j->task;
     const struct dw_axis *a = t->axis;
     const int64_t taps = max64(a[0].taps * a[1].taps * a[2].taps, 1);
-    const int64_t ring = j->slides ? 0 : max64(a[0].taps, 1) * dw_ring_floats(&j->ring);
+    const int64_t ring = max64(a[0].taps, 1) * dw_ring_floats(&j->ring);
     const int64_t share = a[0].out * j->bands * j->blocks, lists = parts(4 * taps * (int64_t)sizeof(float *), 64) * 64;
     const int64_t floats = ring + (t->start ? j->columns * j->ring.chunk : 0);
     char *memory = pe_alloc(t->ctx, (size_t)lists + (size_t)floats * sizeof(float));
@@ -285,7 +278,7 @@ static void body(int64_t begin, int64_t end, void *arg) {
         const int64_t row = x / j->blocks % j->bands * j->rows, rows = min64(j->rows, a[1].out - row);
         const int64_t low = x % j->blocks * j->columns;
         k.image = x / share, k.z = x % share / (j->bands * j->blocks);
-        if (j->direct && !j->slides) run_direct(&k, row, rows);
+        if (j->direct) run_direct(&k, row, rows);
         else run_block(&k, row, rows, low, min64(low + j->columns, a[2].out));
     }
     pe_free(t->ctx, memory);
@@ -348,13 +341,13 @@ static void cut_blocks(struct job *j) {
     j->slides = windows_slide(t);
     j->direct = j->slides || reads_source(t);
     j->far = t->images * (t->source_n + t->out_n) > PE_DW_FAR_FLOATS;
-    j->columns = j->slides ? min64(a[2].out, SLIDE_COLUMNS) : j->direct ? a[2].out : min64(a[2].out, COLUMNS);
+    j->columns = j->direct ? a[2].out : min64(a[2].out, COLUMNS);
     j->blocks = parts(a[2].out, j->columns);
     struct dw_ring *ring = &j->ring;
     ring->height = span_of(&a[1]);
     ring->width = ((j->columns - 1) / a[2].step_out + (a[2].step_out > 1)) * a[2].step_in + span_of(&a[2]);
     ring->chunk = RING_FLOATS / (ring->width * ring->height * max64(a[0].taps, 1)) / 16 * 16;
-    ring->chunk = j->direct && !j->slides ? 0 : min64(max64(ring->chunk, 16), t->channels);
+    ring->chunk = j->direct ? 0 : min64(max64(ring->chunk, 16), t->channels);
     const int64_t alone = t->images * a[0].out * j->blocks; /* two or more blocks for each of many threads */
     j->rows = min64(min64(a[1].out, MOST_ROWS), max64(parts(a[1].out * alone, 16), 4));
     j->bands = parts(a[1].out, j->rows);

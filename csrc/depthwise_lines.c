@@ -21,7 +21,7 @@ struct job {
     int64_t bands, blocks;      /* of them down and along the image */
     struct dw_ring ring;        /* for each plane of taps; without memory: each thread has its own */
     int direct;                 /* rows of out read source itself, not the ring */
-    int slides;                 /* and the windows slide: kernels/depthwise.h */
+    int slides, pairs;          /* and the windows slide, two rows of out at a time: kernels/depthwise.h */
     const float *zeros;         /* a row of source */
     int far;                    /* source and out lie behind the second cache: what comes next is asked for early */
     int failed;
@@ -44,6 +44,7 @@ struct walk {
     int64_t image, z, low, high; /* low .. high: columns of out, of all phases */
     int64_t c, channels;       /* of this time */
     int64_t first, apart;      /* the column of source where the rows of x start, and from column to column */
+    int64_t pair;              /* from the row of out that the rows of x are of to another that is written with it, or 0 */
 };
 
 /* Phase `number` of an axis. */
@@ -127,13 +128,14 @@ static void run_slide(const struct walk *k, const struct phase *p, int64_t rows,
         .x_place = way * p->advance * k->apart, .x_tap = way * k->apart, .w_first = p->first * t->channels,
         .w_tap = p->period * t->channels, .width = 1, .y_place = way * a->t, .bias = t->bias ? t->bias + k->c : NULL,
         .x_low = way < 0 ? first - a->source + 1 : -first, .x_high = way < 0 ? first + 1 : a->source - first,
-        .x_outside = k->job->zeros,
+        .x_outside = k->job->zeros, .y_pair = k->pair * t->axis[1].t,
     };
     if (k->ahead) {
+        const int64_t steps = k->pair ? 2 : 1;
         line.ahead = k->ahead + k->c + line.x_first;
-        line.ahead_rows = (size_t)t->axis[1].step_in, line.ahead_row = t->axis[1].s;
+        line.ahead_rows = (size_t)(steps * t->axis[1].step_in), line.ahead_row = t->axis[1].s;
         line.ahead_columns = (size_t)p->advance, line.ahead_column = line.x_tap;
-        line.y_ahead = t->axis[1].t;
+        line.y_ahead = steps * t->axis[1].t;
     }
     t->ctx->kernels->depthwise.line(&line, out + ((way < 0 ? q + places - 1 : q) + a->out_shift) * a->t,
                                     (size_t)places, (size_t)k->channels);
@@ -235,6 +237,25 @@ static void run_row(struct walk *k, int64_t i, int64_t *next) {
     finish(k, t->out + at + low, t->residual ? t->residual + at + low : NULL);
 }
 
+/* Rows i and i + 1, from source itself: the first of them that the taps come to, and the other one row of x later. */
+static void run_pair(struct walk *k, int64_t i) {
+    const struct job *j = k->job;
+    const struct dw_task *t = j->task;
+    const struct dw_axis *a = t->axis;
+    const struct phase r = phase_of(&a[1], t->backward, 0);
+    const int64_t first = r.tap < 0 ? i + 1 : i;
+    const int64_t rows = meet_rows(k, first, NULL), at = phase_at(&a[1], t->backward, first).q + r.origin + rows * r.tap;
+    const float *last = source_row(k, k->z + phase_of(&a[0], t->backward, 0).origin, at);
+    float *out = t->out + k->image * t->out_n + k->z * a[0].t;
+    k->x[rows] = last ? last : j->zeros;
+    k->ahead = j->far ? source_row(k, k->z, least_of(&a[1], i + 1) + j->ring.height) : NULL;
+    k->pair = r.tap;
+    run_phase(k, rows, 0, out + first * a[1].t, NULL);
+    k->pair = 0;
+    for (int64_t y = i; y < i + 2; y++)
+        finish(k, out + y * a[1].t, t->residual ? t->residual + (out - t->out) + y * a[1].t : NULL);
+}
+
 /* Columns low .. high of some rows by way of the ring. */
 static void run_block(struct walk *k, int64_t row, int64_t rows, int64_t low, int64_t high) {
     const struct job *j = k->job;
@@ -254,7 +275,9 @@ static void run_direct(struct walk *k, int64_t row, int64_t rows) {
     k->low = 0, k->high = t->axis[2].out;
     k->first = 0, k->apart = t->axis[2].s;
     k->c = 0, k->channels = t->channels;
-    for (int64_t i = row; i < row + rows; i++) run_row(k, i, NULL);
+    int64_t i = row;
+    for (; k->job->pairs && i + 1 < row + rows; i += 2) run_pair(k, i);
+    for (; i < row + rows; i++) run_row(k, i, NULL);
 }
 
 static void body(int64_t begin, int64_t end, void *arg) {
@@ -334,11 +357,18 @@ static int windows_slide(const struct dw_task *t) {
     return (p.taps == 3 || p.taps == 5) && (p.tap == 1 || p.tap == -1) && p.advance <= 2;
 }
 
+/* Whether two rows of out meet a vector of source at once. */
+static int rows_pair(const struct dw_task *t) {
+    const struct phase down = phase_of(&t->axis[1], t->backward, 0), along = phase_of(&t->axis[2], t->backward, 0);
+    return t->ctx->kernels->depthwise.pairs && windows_slide(t) && t->axis[0].taps == 1 && t->axis[1].step_out == 1 &&
+           down.advance == 1 && (down.tap == 1 || down.tap == -1) && along.advance == 1;
+}
+
 /* Channels of the ring: as many as L1 has room for, in whole lines. */
 static void cut_blocks(struct job *j) {
     const struct dw_task *t = j->task;
     const struct dw_axis *a = t->axis;
-    j->slides = windows_slide(t);
+    j->slides = windows_slide(t), j->pairs = rows_pair(t);
     j->direct = j->slides || reads_source(t);
     j->far = t->images * (t->source_n + t->out_n) > PE_DW_FAR_FLOATS;
     j->columns = j->direct ? a[2].out : min64(a[2].out, COLUMNS);

@@ -25,6 +25,9 @@ struct pe_depthwise_line {
      * vector is the one at x_outside. Elsewhere all cells are in x. */
     ptrdiff_t x_low, x_high;
     const float *x_outside;
+    /* Where they slide by one and `pairs` says so, two rows of y at a time: the second lies y_pair from y, and its taps
+     * meet the rows from the second of x on, of which there is one more than `rows`. 0: one row. */
+    ptrdiff_t y_pair;
 };
 
 struct pe_depthwise_plane {
@@ -51,6 +54,7 @@ struct pe_depthwise_kernels {
     /* y[i y_place + c] = bias[c] + sum over (r, k, p) of x[r][x_first + i x_place + k x_tap + p(c)] w[r][w_first +
      * k w_tap + p w_part + c], where p(c) is the channel number p < width of c's group */
     void (*line)(const struct pe_depthwise_line *, float *y, size_t places, size_t channels);
+    int pairs; /* the line's y_pair may be set */
     /* y[i y_row + j] = bias + sum over t of x[offset[t] + i x_row + j] w[t]; reads whole vectors of x */
     void (*plane)(const struct pe_depthwise_plane *, const float *x, float *y);
     /* sums[t] += sum over i < n of g[i] x[offset[t] + i]; n is a multiple of 16, of which each is one lane */

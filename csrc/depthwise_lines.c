@@ -44,7 +44,7 @@ struct walk {
     int64_t image, z, low, high; /* low .. high: columns of out, of all phases */
     int64_t c, channels;       /* of this time */
     int64_t first, apart;      /* the column of source where the rows of x start, and from column to column */
-    int64_t pair;              /* from the row of out that the rows of x are of to another that is written with it, or 0 */
+    int64_t pair;              /* to the row of out that is written with the one that x's rows are of; 0: none */
 };
 
 /* Phase `number` of an axis. */
@@ -244,7 +244,8 @@ static void run_pair(struct walk *k, int64_t i) {
     const struct dw_axis *a = t->axis;
     const struct phase r = phase_of(&a[1], t->backward, 0);
     const int64_t first = r.tap < 0 ? i + 1 : i;
-    const int64_t rows = meet_rows(k, first, NULL), at = phase_at(&a[1], t->backward, first).q + r.origin + rows * r.tap;
+    const int64_t rows = meet_rows(k, first, NULL);
+    const int64_t at = phase_at(&a[1], t->backward, first).q + r.origin + rows * r.tap;
     const float *last = source_row(k, k->z + phase_of(&a[0], t->backward, 0).origin, at);
     float *out = t->out + k->image * t->out_n + k->z * a[0].t;
     k->x[rows] = last ? last : j->zeros;
@@ -307,35 +308,6 @@ static void body(int64_t begin, int64_t end, void *arg) {
     pe_free(t->ctx, memory);
 }
 
-#define PACKED 256 /* channels at a time */
-
-/* Every tap's channels [begin, end): those in of each group in turn, each of them against all channels out. */
-static void pack_groups(int64_t begin, int64_t end, void *arg) {
-    const struct dw_task *t = ((void **)arg)[0];
-    const struct dw_axis *a = t->axis;
-    const int64_t taps = a[0].taps * a[1].taps * a[2].taps;
-    for (int64_t k = 0; k < taps * t->width; k++) {
-        const int64_t tap = k / t->width, plane = tap / (a[1].taps * a[2].taps);
-        const float *from = t->w + plane * t->w_k[0] + tap / a[2].taps % a[1].taps * t->w_k[1] +
-                            tap % a[2].taps * t->w_k[2] + k % t->width * t->w_i;
-        float *to = (float *)((void **)arg)[1] + k * t->channels;
-        for (int64_t c = begin; c < end; c++) to[c] = from[c / t->width * t->w_group + c % t->width * t->w_o];
-    }
-}
-
-static void pack(int64_t begin, int64_t end, void *arg) {
-    const struct dw_task *t = ((void **)arg)[0];
-    float *to = ((void **)arg)[1];
-    const struct dw_axis *a = t->axis;
-    const int64_t k0 = a[0].taps, k1 = a[1].taps, k2 = a[2].taps, channels = end - begin;
-    const int even = (k1 == 1 || t->w_k[1] == k2 * t->w_k[2]) && (k0 == 1 || t->w_k[0] == k1 * k2 * t->w_k[2]);
-    const int64_t rows = even ? 1 : k0 * k1, taps = even ? k0 * k1 * k2 : k2;
-    for (int64_t i = 0; i < rows; i++)
-        t->ctx->kernels->gemm.copy(to + i * taps * t->channels + begin, t->channels,
-                                   t->w + begin * t->w_group + i / k1 * t->w_k[0] + i % k1 * t->w_k[1], t->w_k[2],
-                                   t->w_group, (size_t)taps, (size_t)channels);
-}
-
 int dw_lines_suit(const struct dw_task *t) {
     return t->repeat == 1 && t->sum == 1 && t->channels >= 4 && t->source_c == 1 && t->out_c == 1;
 }
@@ -394,8 +366,7 @@ pe_status dw_by_lines(struct dw_task *t, pe_error *err) {
     if (!w) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %lld weights", (long long)(taps * t->channels));
     j.w = w, j.zeros = w + floats;
     if (row) memset(w + floats, 0, (size_t)row * sizeof *w);
-    void *weights[] = { t, w };
-    pe_parallel_for(t->ctx, t->channels, PACKED, 1, t->width > 1 ? pack_groups : pack, weights);
+    dw_pack(t, w);
     const int64_t items = t->images * a[0].out * j.bands * j.blocks;
     const double share = (double)taps / (double)(a[0].step_out * a[1].step_out * a[2].step_out);
     const double ns = (double)(j.rows * j.columns * t->channels) * (share * TAP_NS + ELEMENT_NS);

@@ -1,7 +1,8 @@
-/* Lanes are channels, which lie last in source and out. A block of columns goes down the image for a few channels at a
- * time: the rows of source that meet one row of out stay in L1, in a ring of copies with zeros where they end. Where
- * taps are few and rows long the copy does not pay: whole rows of out read source itself, and a place whose taps lie
- * partly outside meets zeros there. */
+/* Lanes are channels, which lie last in source and out. Windows that slide (3 or 5 taps side by
+ * side) read source itself, whole rows of it at a time. For others a block of columns goes down the image for a few
+ * channels at a time: the rows of source that meet one row of out stay in L1, in a ring of copies with zeros where they
+ * end. Where their taps are few and rows long the copy does not pay: whole rows of out read source itself, and a place
+ * whose taps lie partly outside meets zeros there. */
 #include "depthwise_paths.h"
 
 #include <string.h>
@@ -20,6 +21,7 @@ struct job {
     int64_t bands, blocks;      /* of them down and along the image */
     struct dw_ring ring;        /* for each plane of taps; without memory: each thread has its own */
     int direct;                 /* rows of out read source itself, not the ring */
+    int slides, pairs;          /* and the windows slide, two rows of out at a time: kernels/depthwise.h */
     const float *zeros;         /* a row of source */
     int far;                    /* source and out lie behind the second cache: what comes next is asked for early */
     int failed;
@@ -42,6 +44,7 @@ struct walk {
     int64_t image, z, low, high; /* low .. high: columns of out, of all phases */
     int64_t c, channels;       /* of this time */
     int64_t first, apart;      /* the column of source where the rows of x start, and from column to column */
+    int64_t pair;              /* to the row of out that is written with the one that x's rows are of; 0: none */
 };
 
 /* Phase `number` of an axis. */
@@ -114,6 +117,30 @@ static int64_t meet_rows(struct walk *k, int64_t i, int64_t *next) {
     return rows;
 }
 
+/* Windows that slide, from the last place to the first where their taps go down the row. */
+static void run_slide(const struct walk *k, const struct phase *p, int64_t rows, int64_t q, int64_t places,
+                      float *out) {
+    const struct dw_task *t = k->job->task;
+    const struct dw_axis *a = &t->axis[2];
+    const int64_t way = p->tap, first = (way < 0 ? q + places - 1 : q) * p->advance + p->origin;
+    struct pe_depthwise_line line = {
+        .x = k->x, .w = k->w, .rows = (size_t)rows, .taps = (size_t)p->taps, .x_first = first * k->apart,
+        .x_place = way * p->advance * k->apart, .x_tap = way * k->apart, .w_first = p->first * t->channels,
+        .w_tap = p->period * t->channels, .width = 1, .y_place = way * a->t, .bias = t->bias ? t->bias + k->c : NULL,
+        .x_low = way < 0 ? first - a->source + 1 : -first, .x_high = way < 0 ? first + 1 : a->source - first,
+        .x_outside = k->job->zeros, .y_pair = k->pair * t->axis[1].t,
+    };
+    if (k->ahead) {
+        const int64_t steps = k->pair ? 2 : 1;
+        line.ahead = k->ahead + k->c + line.x_first;
+        line.ahead_rows = (size_t)(steps * t->axis[1].step_in), line.ahead_row = t->axis[1].s;
+        line.ahead_columns = (size_t)p->advance, line.ahead_column = line.x_tap;
+        line.y_ahead = steps * t->axis[1].t;
+    }
+    t->ctx->kernels->depthwise.line(&line, out + ((way < 0 ? q + places - 1 : q) + a->out_shift) * a->t,
+                                    (size_t)places, (size_t)k->channels);
+}
+
 /* Places q .. of a phase, whose rows lie in k->x. */
 static void run_places(const struct walk *k, const struct phase *p, int64_t rows, int64_t q, int64_t places, float *out,
                        const float *start) {
@@ -126,6 +153,7 @@ static void run_places(const struct walk *k, const struct phase *p, int64_t rows
         .x_place = p->advance * k->apart, .x_tap = p->tap * k->apart,
         .w_first = p->first * t->width * t->channels, .w_tap = p->period * t->width * t->channels,
         .width = (size_t)t->width, .w_part = t->channels,
+        .x_low = PTRDIFF_MIN, .x_high = PTRDIFF_MAX,
         .y_place = a->step_out * a->t, .start = start, .start_place = k->ring.chunk,
         .bias = t->bias ? t->bias + k->c : NULL,
     };
@@ -166,6 +194,10 @@ static void run_phase(const struct walk *k, int64_t rows, int64_t number, float 
     const struct phase p = phase_of(a, t->backward, number);
     const int64_t first = ceiled(k->low - number - a->out_shift, a->step_out);
     const int64_t end = ceiled(k->high - number - a->out_shift, a->step_out);
+    if (k->job->slides) {
+        if (first < end) run_slide(k, &p, rows, first, end - first, out);
+        return;
+    }
     if (!k->job->direct) {
         run_places(k, &p, rows, first, end - first, out, start);
         return;
@@ -205,6 +237,26 @@ static void run_row(struct walk *k, int64_t i, int64_t *next) {
     finish(k, t->out + at + low, t->residual ? t->residual + at + low : NULL);
 }
 
+/* Rows i and i + 1, from source itself: the first of them that the taps come to, and the other one row of x later. */
+static void run_pair(struct walk *k, int64_t i) {
+    const struct job *j = k->job;
+    const struct dw_task *t = j->task;
+    const struct dw_axis *a = t->axis;
+    const struct phase r = phase_of(&a[1], t->backward, 0);
+    const int64_t first = r.tap < 0 ? i + 1 : i;
+    const int64_t rows = meet_rows(k, first, NULL);
+    const int64_t at = phase_at(&a[1], t->backward, first).q + r.origin + rows * r.tap;
+    const float *last = source_row(k, k->z + phase_of(&a[0], t->backward, 0).origin, at);
+    float *out = t->out + k->image * t->out_n + k->z * a[0].t;
+    k->x[rows] = last ? last : j->zeros;
+    k->ahead = j->far ? source_row(k, k->z, least_of(&a[1], i + 1) + j->ring.height) : NULL;
+    k->pair = r.tap;
+    run_phase(k, rows, 0, out + first * a[1].t, NULL);
+    k->pair = 0;
+    for (int64_t y = i; y < i + 2; y++)
+        finish(k, out + y * a[1].t, t->residual ? t->residual + (out - t->out) + y * a[1].t : NULL);
+}
+
 /* Columns low .. high of some rows by way of the ring. */
 static void run_block(struct walk *k, int64_t row, int64_t rows, int64_t low, int64_t high) {
     const struct job *j = k->job;
@@ -224,7 +276,9 @@ static void run_direct(struct walk *k, int64_t row, int64_t rows) {
     k->low = 0, k->high = t->axis[2].out;
     k->first = 0, k->apart = t->axis[2].s;
     k->c = 0, k->channels = t->channels;
-    for (int64_t i = row; i < row + rows; i++) run_row(k, i, NULL);
+    int64_t i = row;
+    for (; k->job->pairs && i + 1 < row + rows; i += 2) run_pair(k, i);
+    for (; i < row + rows; i++) run_row(k, i, NULL);
 }
 
 static void body(int64_t begin, int64_t end, void *arg) {
@@ -254,35 +308,6 @@ static void body(int64_t begin, int64_t end, void *arg) {
     pe_free(t->ctx, memory);
 }
 
-#define PACKED 256 /* channels at a time */
-
-/* Every tap's channels [begin, end): those in of each group in turn, each of them against all channels out. */
-static void pack_groups(int64_t begin, int64_t end, void *arg) {
-    const struct dw_task *t = ((void **)arg)[0];
-    const struct dw_axis *a = t->axis;
-    const int64_t taps = a[0].taps * a[1].taps * a[2].taps;
-    for (int64_t k = 0; k < taps * t->width; k++) {
-        const int64_t tap = k / t->width, plane = tap / (a[1].taps * a[2].taps);
-        const float *from = t->w + plane * t->w_k[0] + tap / a[2].taps % a[1].taps * t->w_k[1] +
-                            tap % a[2].taps * t->w_k[2] + k % t->width * t->w_i;
-        float *to = (float *)((void **)arg)[1] + k * t->channels;
-        for (int64_t c = begin; c < end; c++) to[c] = from[c / t->width * t->w_group + c % t->width * t->w_o];
-    }
-}
-
-static void pack(int64_t begin, int64_t end, void *arg) {
-    const struct dw_task *t = ((void **)arg)[0];
-    float *to = ((void **)arg)[1];
-    const struct dw_axis *a = t->axis;
-    const int64_t k0 = a[0].taps, k1 = a[1].taps, k2 = a[2].taps, channels = end - begin;
-    const int even = (k1 == 1 || t->w_k[1] == k2 * t->w_k[2]) && (k0 == 1 || t->w_k[0] == k1 * k2 * t->w_k[2]);
-    const int64_t rows = even ? 1 : k0 * k1, taps = even ? k0 * k1 * k2 : k2;
-    for (int64_t i = 0; i < rows; i++)
-        t->ctx->kernels->gemm.copy(to + i * taps * t->channels + begin, t->channels,
-                                   t->w + begin * t->w_group + i / k1 * t->w_k[0] + i % k1 * t->w_k[1], t->w_k[2],
-                                   t->w_group, (size_t)taps, (size_t)channels);
-}
-
 int dw_lines_suit(const struct dw_task *t) {
     return t->repeat == 1 && t->sum == 1 && t->channels >= 4 && t->source_c == 1 && t->out_c == 1;
 }
@@ -296,11 +321,27 @@ static int reads_source(const struct dw_task *t) {
     return work <= few && a[2].source >= LONG_ROW;
 }
 
+/* Whether a vector of source meets all windows that it is in at once. */
+static int windows_slide(const struct dw_task *t) {
+    const struct dw_axis *a = &t->axis[2];
+    const struct phase p = phase_of(a, t->backward, 0);
+    if (t->start || t->width > 1 || t->channels < t->ctx->kernels->vector_floats || a->step_out > 1) return 0;
+    return (p.taps == 3 || p.taps == 5) && (p.tap == 1 || p.tap == -1) && p.advance <= 2;
+}
+
+/* Whether two rows of out meet a vector of source at once. */
+static int rows_pair(const struct dw_task *t) {
+    const struct phase down = phase_of(&t->axis[1], t->backward, 0), along = phase_of(&t->axis[2], t->backward, 0);
+    return t->ctx->kernels->depthwise.pairs && windows_slide(t) && t->axis[0].taps == 1 && t->axis[1].step_out == 1 &&
+           down.advance == 1 && (down.tap == 1 || down.tap == -1) && along.advance == 1;
+}
+
 /* Channels of the ring: as many as L1 has room for, in whole lines. */
 static void cut_blocks(struct job *j) {
     const struct dw_task *t = j->task;
     const struct dw_axis *a = t->axis;
-    j->direct = reads_source(t);
+    j->slides = windows_slide(t), j->pairs = rows_pair(t);
+    j->direct = j->slides || reads_source(t);
     j->far = t->images * (t->source_n + t->out_n) > PE_DW_FAR_FLOATS;
     j->columns = j->direct ? a[2].out : min64(a[2].out, COLUMNS);
     j->blocks = parts(a[2].out, j->columns);
@@ -325,8 +366,7 @@ pe_status dw_by_lines(struct dw_task *t, pe_error *err) {
     if (!w) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %lld weights", (long long)(taps * t->channels));
     j.w = w, j.zeros = w + floats;
     if (row) memset(w + floats, 0, (size_t)row * sizeof *w);
-    void *weights[] = { t, w };
-    pe_parallel_for(t->ctx, t->channels, PACKED, 1, t->width > 1 ? pack_groups : pack, weights);
+    dw_pack(t, w);
     const int64_t items = t->images * a[0].out * j.bands * j.blocks;
     const double share = (double)taps / (double)(a[0].step_out * a[1].step_out * a[2].step_out);
     const double ns = (double)(j.rows * j.columns * t->channels) * (share * TAP_NS + ELEMENT_NS);

@@ -89,6 +89,8 @@ pe_status dw_by_planes(struct dw_task *, pe_error *);
 /* depthwise_lines.c: with the channels last in source and out, and repeat == sum == 1 */
 int dw_lines_suit(const struct dw_task *);
 pe_status dw_by_lines(struct dw_task *, pe_error *);
+/* depthwise_pack.c: the weight as these read it, taps * width * channels floats, dense */
+void dw_pack(const struct dw_task *, float *to);
 /* depthwise_weight_lines.c: as the shape decides */
 int dw_weight_lines_suit(const struct pe_conv_problem *);
 pe_status dw_weight_by_lines(pe_context *, const struct pe_conv_problem *, float *dw, pe_error *);

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define STREAM_AHEAD 2048 /* floats */
+#define STREAM_LINES 4    /* of each half page: they start the hardware, and all of them cost 28 % at 2 rows (Zen 4) */
+#define FEW_TILES 3
 
 /* One task at work: its part of c, its block of k, and where a and b of that block lie. */
 struct task {
@@ -205,10 +207,13 @@ static void look_ahead(struct task *k, int64_t x, int64_t tiles, int64_t j, int6
     struct pe_gemm_tile *t = &k->tile;
     int64_t depth = min64(k->r->plan.kc, g->k - p), turns = parts((int64_t)t->k, PE_GEMM_AHEAD);
     t->ahead_lines = 0, t->ahead_row = 16;
+    /* Lines on their way to the first cache hold its few buffers for as long as memory takes, and the tiles wait:
+     * with little to do for each line, into the second (8 x 4096 x 4096: 3.0 -> 1.9 ms, Zen 4). */
+    t->ahead_far = tiles <= FEW_TILES;
     int64_t width = parts(columns, k->r->lanes) * k->r->lanes;
     if (k->r->plan.b == PE_GEMM_GIVEN && tiles == 1) { /* b streams by once: its own lines two pages from here,
                                        * where the hardware, which follows within a page, does not look yet */
-        t->ahead_lines = (int)(width * PE_GEMM_AHEAD / 16);
+        t->ahead_lines = STREAM_LINES;
         t->ahead_step = width * PE_GEMM_AHEAD;
         t->ahead = t->b + STREAM_AHEAD;
         return;

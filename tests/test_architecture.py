@@ -152,6 +152,7 @@ ACCUMULATING = {
     "batch_norm.inc": "the variance of a channel, and the sums of its backward pass",
     "optim.def": "the optimizer's own formula",
     "depthwise.inc": "a channel that meets one channel: a chain over the taps alone, with no second operand to share",
+    "depthwise_slide.inc": "the same chains: one vector of the image meets all windows it is in",
 }
 
 

@@ -20,6 +20,14 @@ struct pe_depthwise_line {
     ptrdiff_t ahead_row, ahead_column, y_ahead; /* and that row itself, so far behind y */
     size_t width;                     /* channels of a group, in and out: a part of VL; the channels are whole groups */
     ptrdiff_t w_part;                 /* of the weight, from one of a group's channels in to the next */
+    /* Where windows slide (3 or 5 taps, places one or two taps apart, no start, whole vectors of channels), only the
+     * cells number x_low .. x_high of a row are in x, counted in taps from the first tap of place 0: outside, every
+     * vector is the one at x_outside. Elsewhere all cells are in x. */
+    ptrdiff_t x_low, x_high;
+    const float *x_outside;
+    /* Where they slide by one and `pairs` says so, two rows of y at a time: the second lies y_pair from y, and its taps
+     * meet the rows from the second of x on, of which there is one more than `rows`. 0: one row. */
+    ptrdiff_t y_pair;
 };
 
 struct pe_depthwise_plane {
@@ -46,6 +54,7 @@ struct pe_depthwise_kernels {
     /* y[i y_place + c] = bias[c] + sum over (r, k, p) of x[r][x_first + i x_place + k x_tap + p(c)] w[r][w_first +
      * k w_tap + p w_part + c], where p(c) is the channel number p < width of c's group */
     void (*line)(const struct pe_depthwise_line *, float *y, size_t places, size_t channels);
+    int pairs; /* the line's y_pair may be set */
     /* y[i y_row + j] = bias + sum over t of x[offset[t] + i x_row + j] w[t]; reads whole vectors of x */
     void (*plane)(const struct pe_depthwise_plane *, const float *x, float *y);
     /* sums[t] += sum over i < n of g[i] x[offset[t] + i]; n is a multiple of 16, of which each is one lane */

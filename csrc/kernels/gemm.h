@@ -22,7 +22,8 @@
  * becomes that (clamp); NaN stays.
  *
  * While it computes it asks for what the next tiles read: every PE_GEMM_AHEAD steps of k for ahead_lines
- * lines, ahead_row apart, from ahead on, which then moves on by ahead_step; and for the next tile's c. */
+ * lines, ahead_row apart, from ahead on, which then moves on by ahead_step, into the second cache where ahead_far is
+ * set; and for the next tile's c. */
 #define PE_GEMM_AHEAD 8
 struct pe_gemm_tile {
     size_t k;
@@ -35,7 +36,7 @@ struct pe_gemm_tile {
     int from_c;
     const float *ahead;
     ptrdiff_t ahead_step, ahead_row;
-    int ahead_lines;
+    int ahead_lines, ahead_far;
     const float *next_c; /* with rows c_row apart; c itself when there is none */
     const float *bias;   /* or NULL; not for `abreast` */
     int clamp;

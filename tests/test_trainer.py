@@ -161,6 +161,25 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path, stop, shared):
     assert names == ["best.safetensors", "last.safetensors", "step-000000040.safetensors"]
 
 
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_run_that_was_stopped_is_saved_later_or_fitted_again(tmp_path, prefetch):
+    whole = trainer()
+    whole.fit(loader(prefetch=prefetch), epochs=3)
+    part = trainer([StopAt(8)])
+    part.fit(loader(prefetch=prefetch), epochs=3)
+    part.save(tmp_path / "a")
+    loaded = trainer()
+    loaded.load(tmp_path / "a")
+    loaded.save(tmp_path / "b")  # before it knows the data
+    part.callbacks.clear()
+    again = [part.fit(loader(prefetch=prefetch), epochs=3)]
+    for name in "ab":
+        other = trainer()
+        again.append(other.fit(loader(prefetch=prefetch), epochs=3, resume=tmp_path / name))
+        assert weights(other.model) == weights(whole.model), name
+    assert weights(part.model) == weights(whole.model) and all(history == whole.history for history in again)
+
+
 def test_batches_without_a_state_go_on_too(tmp_path):
     x, y = problem()
     batches = [(x[i : i + 10], y[i : i + 10]) for i in range(0, 60, 10)]

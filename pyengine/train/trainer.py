@@ -59,7 +59,7 @@ class Trainer:
         self.sums = {"loss": 0.0, "seen": 0}
         self.history, self.stop, self.loss_value = [], None, math.nan
         self.loader, self.epochs = None, 0
-        self._place = None  # in the data, of a checkpoint that was loaded before fit() told what the data is
+        self._place = None  # in the data: where fit() was stopped, or of a checkpoint that was loaded before it
 
     # ---- the loop ----
 
@@ -116,6 +116,8 @@ class Trainer:
             if self.batch % self.accumulate == 0 or self.batch == count:  # the loader still knows its place
                 self._update()
                 if self.stop:
+                    if hasattr(self.loader, "load_state_dict"):  # which forgets it when the epoch is left
+                        self._place = self.loader.state_dict()
                     self._call("stopped")
                     return
         if self.batch % self.accumulate and self.batch != count:
@@ -257,7 +259,8 @@ class Trainer:
 
     def save(self, path):
         """Writes a checkpoint, from which fit(resume=path) goes on bit for bit."""
-        save_checkpoint(path, **self._parts())
+        place = {} if self._place is None else {"loader": self._place}
+        save_checkpoint(path, **{**self._parts(), **place})
 
     def load(self, path):
         """Goes on from where save() was called. Errors: as load_checkpoint's; then nothing has changed."""

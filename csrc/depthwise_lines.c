@@ -242,11 +242,11 @@ static void run_pair(struct walk *k, int64_t i) {
     const struct job *j = k->job;
     const struct dw_task *t = j->task;
     const struct dw_axis *a = t->axis;
-    const struct phase r = phase_of(&a[1], t->backward, 0);
+    const struct phase p = phase_at(&a[0], t->backward, k->z), r = phase_of(&a[1], t->backward, 0);
     const int64_t first = r.tap < 0 ? i + 1 : i;
     const int64_t rows = meet_rows(k, first, NULL);
     const int64_t at = phase_at(&a[1], t->backward, first).q + r.origin + rows * r.tap;
-    const float *last = source_row(k, k->z + phase_of(&a[0], t->backward, 0).origin, at);
+    const float *last = source_row(k, p.q * p.advance + p.origin, at);
     float *out = t->out + k->image * t->out_n + k->z * a[0].t;
     k->x[rows] = last ? last : j->zeros;
     k->ahead = j->far ? source_row(k, k->z, least_of(&a[1], i + 1) + j->ring.height) : NULL;
@@ -332,8 +332,9 @@ static int windows_slide(const struct dw_task *t) {
 /* Whether two rows of out meet a vector of source at once. */
 static int rows_pair(const struct dw_task *t) {
     const struct phase down = phase_of(&t->axis[1], t->backward, 0), along = phase_of(&t->axis[2], t->backward, 0);
-    return t->ctx->kernels->depthwise.pairs && windows_slide(t) && t->axis[0].taps == 1 && t->axis[1].step_out == 1 &&
-           down.advance == 1 && (down.tap == 1 || down.tap == -1) && along.advance == 1;
+    const int even = t->axis[0].taps == 1 && t->axis[0].step_out == 1 && t->axis[1].step_out == 1;
+    return t->ctx->kernels->depthwise.pairs && windows_slide(t) && even && along.advance == 1 && down.advance == 1 &&
+           (down.tap == 1 || down.tap == -1);
 }
 
 /* Channels of the ring: as many as L1 has room for, in whole lines. */

@@ -359,3 +359,29 @@ def test_networks_give_the_same_bits_in_either_format(name):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             same(a, b)
+
+
+SLIDING = [  # kernel, stride, padding, dilation, size: windows of 3 and 5 that slide by one and by two, and their edges
+    ((3, 3), (1, 1), (1, 1), (1, 1), (14, 14)), ((3, 3), (1, 1), (1, 1), (1, 1), (7, 9)),
+    ((5, 5), (1, 1), (2, 2), (1, 1), (7, 7)), ((5, 3), (1, 1), (0, 4), (1, 1), (9, 2)),
+    ((3, 3), (2, 2), (1, 1), (1, 1), (15, 23)), ((5, 5), (2, 2), (2, 2), (1, 1), (14, 16)),
+    ((3, 5), (1, 2), (2, 0), (1, 1), (6, 30)), ((3, 3), (2, 1), (1, 1), (1, 1), (9, 8)),
+    ((3, 3), (1, 1), (2, 2), (2, 2), (11, 13)), ((1, 3), (1, 1), (0, 1), (1, 1), (5, 29)),
+    ((1, 3, 3), (2, 1, 1), (1, 1, 1), (1, 1, 1), (4, 7, 7)), ((1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 1, 1), (3, 8, 7)),
+    ((3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), (4, 7, 9)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [16, 37, 130])
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "size"), SLIDING)
+def test_depthwise_windows_have_the_bits_of_planes(channels, kernel, stride, padding, dilation, size):
+    conv = F.conv2d if len(size) == 2 else F.conv3d
+    last = pe.channels_last if len(size) == 2 else pe.channels_last_3d
+    x, w, bias = numbers(2, channels, *size), numbers(channels, 1, *kernel), numbers(channels)
+    found = []
+    for format in (pe.contiguous_format, last):
+        here = x.detach().contiguous(memory_format=format).requires_grad_()
+        y = conv(here, w, bias, stride, padding, dilation, channels)
+        y.backward((y.detach() * 3.0 - 1.0).contiguous(memory_format=format))
+        found.append((y.detach().numpy().tobytes(), here.grad.numpy().tobytes()))
+    assert found[0] == found[1]

@@ -362,11 +362,11 @@ pe_status dw_by_lines(struct dw_task *t, pe_error *err) {
     if (!t->images || !t->channels || !a[0].out || !a[1].out || !a[2].out) return PE_OK;
     struct job j = { .task = t };
     cut_blocks(&j);
-    const int64_t floats = parts(taps * t->channels, 16) * 16, row = j.direct ? a[2].source * a[2].s : 0;
-    float *w = pe_alloc(t->ctx, (size_t)max64(floats + row, 1) * sizeof *w);
+    const int64_t floats = parts(taps * t->channels, 16) * 16, row = max64(a[2].source - 1, 0) * a[2].s + t->channels;
+    float *w = pe_alloc(t->ctx, (size_t)(floats + row) * sizeof *w);
     if (!w) return pe_fail(err, PE_ERR_MEMORY, -1, "conv: no memory for %lld weights", (long long)(taps * t->channels));
     j.w = w, j.zeros = w + floats;
-    if (row) memset(w + floats, 0, (size_t)row * sizeof *w);
+    if (j.direct) memset(w + floats, 0, (size_t)row * sizeof *w);
     dw_pack(t, w);
     const int64_t items = t->images * a[0].out * j.bands * j.blocks;
     const double share = (double)taps / (double)(a[0].step_out * a[1].step_out * a[2].step_out);

@@ -55,3 +55,51 @@ def test_a_quotient_by_a_constant_keeps_the_constant_alone():
     assert [s is None for s in (y / x).grad_fn.saved] == [False, False, True]
     (slope,) = pe.autograd.grad((y / x).sum(), x, create_graph=True)
     assert pe.autograd.grad(slope.sum(), x)[0].tolist() == [4.0] * 4
+
+
+CONVOLUTIONS = {
+    "conv": lambda x, w, b: pe.nn.functional.conv2d(x, w, b, padding=1),
+    "conv_input": lambda x, w, b: pe.nn.functional.conv_transpose2d(x, w, b, padding=1),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
+def test_a_convolution_keeps_what_its_wanted_gradients_read(name, wanted):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=s).astype(np.float32) for s in ((2, 4, 5, 6), (4, 4, 3, 3), (4,))]
+
+    def gradients(wanted):
+        tensors = [pe.tensor(a) for a in arrays]
+        for i in wanted:
+            tensors[i].requires_grad_()
+        y = CONVOLUTIONS[name](*tensors)
+        kept = [s is not None for s in y.grad_fn.saved]
+        y.pow(2).sum().backward()
+        return kept, [None if t.grad is None else t.grad.tolist() for t in tensors]
+
+    kept, found = gradients(wanted)
+    assert kept == read_for(wanted)
+    assert found == [g if i in wanted else None for i, g in enumerate(gradients((0, 1, 2))[1])]
+
+
+def read_for(wanted):
+    """x is read by the gradient along w, and w by the one along x."""
+    return [1 in wanted, 0 in wanted]
+
+
+def test_the_gradient_of_a_convolutions_gradient_reads_what_it_kept():
+    x, w = (pe.randn(*s).requires_grad_() for s in ((1, 2, 4, 4), (2, 2, 3, 3)))
+    (along,) = pe.autograd.grad(pe.nn.functional.conv2d(x, w).pow(2).sum(), x, create_graph=True)
+    dx, dw = pe.autograd.grad(along.pow(2).sum(), (x, w))
+    step = 1e-3
+    for t, slope in ((x, dx), (w, dw)):
+        at = (0, 1, 1, 1)
+        values = []
+        for sign in (1, -1):
+            near = t.detach().clone()
+            near[at] += sign * step
+            operands = [(near if u is t else u.detach()).requires_grad_() for u in (x, w)]
+            y = pe.nn.functional.conv2d(*operands).pow(2).sum()
+            values.append(pe.autograd.grad(y, operands[0])[0].pow(2).sum().item())
+        assert np.isclose((values[0] - values[1]) / (2 * step), slope[at].item(), rtol=0.05)

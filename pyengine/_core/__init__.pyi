@@ -576,8 +576,8 @@ channels_last: Any
 channels_last_3d: Any
 def clear_gradients(params: Any) -> Any: ...
 contiguous_format: Any
-def conv(x: Any, w: Any, bias: Any, steps: Any, spacings: Any, befores: Any, sizes: Any, groups: Any, recorded: Any = ..., like: Any = ..., activation: Any = ..., residual: Any = ...) -> Any: ...  # noqa: E501
-def conv_input(y: Any, w: Any, bias: Any, steps: Any, spacings: Any, befores: Any, sizes: Any, groups: Any, like: Any = ...) -> Any: ...  # noqa: E501
+def conv(x: Any, w: Any, bias: Any, steps: Any, spacings: Any, befores: Any, sizes: Any, groups: Any, recorded: Any = ..., last: Any = ..., activation: Any = ..., residual: Any = ...) -> Any: ...  # noqa: E501
+def conv_input(y: Any, w: Any, bias: Any, steps: Any, spacings: Any, befores: Any, sizes: Any, groups: Any, last: Any = ...) -> Any: ...  # noqa: E501
 def conv_weight(x: Any, y: Any, steps: Any, spacings: Any, befores: Any, sizes: Any, groups: Any, channels_last: Any = ...) -> Any: ...  # noqa: E501
 def copy(input: Any, dtype: Any = ..., memory_format: Any = ..., what: Any = ...) -> Any: ...
 def copy_(x: Any, source: Any) -> Any: ...

@@ -5,12 +5,12 @@ cdef enum:
     FEW_CHANNELS = 8
 
 
-cdef bint wants_channels_last(const pe_tensor *like, int64_t channels, const pe_tensor *w, int64_t groups) noexcept:
+cdef bint wants_channels_last(const pe_tensor *source, last, int64_t channels, const pe_tensor *w, int64_t groups):
     """The one rule of layout: an image that a convolution makes has its channels last where there are 8 or more,
     whatever its input's layout: networks run channels-last behind their first layer. Few channels, and those of a
-    depthwise convolution, lie as `like`."""
+    depthwise convolution, lie as `last` says, None: as the source's do."""
     cdef bint depthwise = groups > 1 and w.shape[1] == 1
-    return (channels >= FEW_CHANNELS and not depthwise) or is_channels_last(like)
+    return (channels >= FEW_CHANNELS and not depthwise) or (is_channels_last(source) if last is None else last)
 
 
 cdef Tensor new_image(const pe_tensor *like, bint channels_last, str what):
@@ -76,7 +76,7 @@ cdef Tensor set_residual(pe_conv_args *args, Tensor residual, Tensor out):
 
 
 cdef Tensor convolve(pe_conv_args *args, const pe_tensor *result, Tensor x, Tensor w, Tensor bias, bint recorded,
-                     Tensor like, Tensor residual):
+                     last, Tensor residual):
     """conv() with steps, spacings, befores, groups and activation in args, and the result's shape."""
     cdef pe_error err
     cdef pe_status status
@@ -84,8 +84,7 @@ cdef Tensor convolve(pe_conv_args *args, const pe_tensor *result, Tensor x, Tens
     cdef PackedWeight packed = None
     need_axes(x, result.ndim, "conv", "input")
     need_axes(w, result.ndim, "conv", "weight")
-    out = new_image(result, wants_channels_last(&x.view if like is None else &like.view, w.view.shape[0], &w.view,
-                                                args.groups), "conv")
+    out = new_image(result, wants_channels_last(&x.view, last, w.view.shape[0], &w.view, args.groups), "conv")
     args.x, args.w, args.y, args.bias = &x.view, &w.view, &out.view, view_or_null(flat)
     if residual is not None:
         residual = set_residual(args, residual, out)
@@ -102,9 +101,9 @@ cdef Tensor convolve(pe_conv_args *args, const pe_tensor *result, Tensor x, Tens
 
 
 def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups,
-         bint recorded=True, Tensor like=None, int activation=-1, Tensor residual=None):
+         bint recorded=True, last=None, int activation=-1, Tensor residual=None):
     """y (N, O, sizes) of x (N, C, space) and w (O, C / groups, kernel), plus bias. recorded: the tape will hold it; or
-    the weight may be packed for the next time. like: what y's layout follows where it is free, in place of x.
+    the weight may be packed for the next time. last: whether y's channels lie last where that is free.
     With activation (a row of one input) and residual y is act(sums + bias + residual), the sums starting at it."""
     cdef pe_conv_args args
     cdef pe_tensor result
@@ -113,13 +112,13 @@ def conv(Tensor x, Tensor w, Tensor bias or None, steps, spacings, befores, size
     need_axes(x, 2 + <int>len(sizes), "conv", "input")
     need_axes(w, 2 + <int>len(sizes), "conv", "weight")
     result_shape(&result, x.view.shape[0], w.view.shape[0], sizes)
-    return convolve(&args, &result, x, w, bias, recorded, like, residual)
+    return convolve(&args, &result, x, w, bias, recorded, last, residual)
 
 
 def conv_input(Tensor y, Tensor w, Tensor bias or None, steps, spacings, befores, sizes, int64_t groups,
-               Tensor like=None):
-    """x (N, C, sizes) of y (N, O, places) and w (O, C / groups, kernel): what conv pulls back along x, plus bias. like:
-    what x's layout follows where it is free, in place of y."""
+               last=None):
+    """x (N, C, sizes) of y (N, O, places) and w (O, C / groups, kernel): what conv pulls back along x, plus bias. last:
+    whether x's channels lie last where that is free, None: as y's do."""
     cdef pe_conv_args args
     cdef pe_error err
     cdef pe_status status
@@ -130,8 +129,7 @@ def conv_input(Tensor y, Tensor w, Tensor bias or None, steps, spacings, befores
     need_axes(y, axes, "conv_input", "input")
     need_axes(w, axes, "conv_input", "weight")
     result_shape(&layout, y.view.shape[0], w.view.shape[1] * groups, sizes)
-    out = new_image(&layout, wants_channels_last(&y.view if like is None else &like.view, layout.shape[1],
-                                             &w.view, groups), "conv_input")
+    out = new_image(&layout, wants_channels_last(&y.view, last, layout.shape[1], &w.view, groups), "conv_input")
     args.x, args.w, args.y, args.bias = &out.view, &w.view, &y.view, view_or_null(flat)
     with nogil:
         status = pe_conv_input(context, &args, &err)

@@ -149,51 +149,68 @@ class Windows(NamedTuple):
     groups: int
 
 
-def _output(x: Tensor, w: Tensor, bias: Tensor | None, at: Windows, places, like: Tensor | None = None) -> Tensor:
-    """y (N, O, places) of x (N, C, space) and w (O, C / groups, kernel). like: what a gradient is laid out as."""
+class Seen(NamedTuple):
+    """What a derivative must know of the operands, which the tape keeps only where a wanted gradient reads them."""
+
+    at: Windows
+    sizes: tuple[tuple[int, ...], tuple[int, ...]]  # of their axes of space
+    last: tuple[bool, bool]  # whether their channels lie last
+
+
+def _recorded(out: Tensor, name: str, operands: tuple[Tensor, Tensor], bias: tuple, at: Windows) -> Tensor:
+    """Puts out = name(*operands, *bias) on the tape: each gradient reads the operand that is not its own."""
+    a, b = operands
+    seen = Seen(at, (a.shape[2:], b.shape[2:]), (_core.has_channels_last(a), _core.has_channels_last(b)))
+    kept = a if b.requires_grad else None, b if a.requires_grad else None
+    return _core.record(out, name, (a, b, *bias), kept, seen)
+
+
+def _output(x: Tensor, w: Tensor, bias: Tensor | None, at: Windows, places, last: bool | None = None) -> Tensor:
+    """y (N, O, places) of x (N, C, space) and w (O, C / groups, kernel). last: whether the channels of a gradient lie
+    last where that is free, None: as x's do."""
     stride, dilation, before, groups = at
     taped = recorded(x, w, bias)
-    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, taped, like)
-    return _core.record(out, "conv", (x, w, bias), (x, w), at) if taped else out
+    out = _core.conv(x, w, bias, stride, dilation, before, places, groups, taped, last)
+    return _recorded(out, "conv", (x, w), (bias,), at) if taped else out
 
 
-def _input(y: Tensor, w: Tensor, bias: Tensor | None, at: Windows, sizes, like: Tensor | None = None) -> Tensor:
-    """x (N, C, sizes): every element of y, times w, added where its window lies. like: as in _output."""
+def _input(y: Tensor, w: Tensor, bias: Tensor | None, at: Windows, sizes, last: bool | None = None) -> Tensor:
+    """x (N, C, sizes): every element of y, times w, added where its window lies. last: as in _output."""
     stride, dilation, before, groups = at
-    out = _core.conv_input(y, w, bias, stride, dilation, before, sizes, groups, like)
-    return _core.record(out, "conv_input", (y, w, bias), (y, w), at)
+    out = _core.conv_input(y, w, bias, stride, dilation, before, sizes, groups, last)
+    return _recorded(out, "conv_input", (y, w), (bias,), at) if recorded(y, w, bias) else out
 
 
-def _weight(x: Tensor, y: Tensor, at: Windows, sizes, channels_last: bool) -> Tensor:
-    """w (O, C / groups, sizes): the sum over images and places of windows of x times y."""
+def _weight(x: Tensor, y: Tensor, at: Windows, sizes, last: bool) -> Tensor:
+    """w (O, C / groups, sizes): the sum over images and places of windows of x times y. last: as in _output."""
     stride, dilation, before, groups = at
-    out = _core.conv_weight(x, y, stride, dilation, before, sizes, groups, channels_last)
-    return _core.record(out, "conv_weight", (x, y), (x, y), at)
+    out = _core.conv_weight(x, y, stride, dilation, before, sizes, groups, last)
+    return _recorded(out, "conv_weight", (x, y), (), at) if recorded(x, y) else out
 
 
-def _pulled_back(node, g, back, x: Tensor, y: Tensor):
-    """The gradients of conv or conv_input, the one by what it saw first made by `back`, that by w from x and y."""
-    (seen, w), at = node.saved, node.meta
-    first = back(g, w, None, at, seen.shape[2:], seen) if node.needs(0) else None
-    dw = _weight(x, y, at, w.shape[2:], _core.has_channels_last(w)) if node.needs(1) else None
-    return first, dw, total(g, (0, *range(2, g.ndim))) if node.needs(2) else None
+def _bias(node, g) -> Tensor | None:
+    return total(g, (0, *range(2, g.ndim))) if node.needs(2) else None
 
 
 @rule("conv")
 def _conv_rule(node, g):
-    return _pulled_back(node, g, _input, node.saved[0], g)
+    (x, w), (at, sizes, last) = node.saved, node.meta
+    dx = _input(g, w, None, at, sizes[0], last[0]) if node.needs(0) else None
+    return dx, _weight(x, g, at, sizes[1], last[1]) if node.needs(1) else None, _bias(node, g)
 
 
 @rule("conv_input")
 def _conv_input_rule(node, g):
-    return _pulled_back(node, g, _output, g, node.saved[0])
+    (y, w), (at, sizes, last) = node.saved, node.meta
+    dy = _output(g, w, None, at, sizes[0], last[0]) if node.needs(0) else None
+    return dy, _weight(g, y, at, sizes[1], last[1]) if node.needs(1) else None, _bias(node, g)
 
 
 @rule("conv_weight")
 def _conv_weight_rule(node, g):
-    (x, y), at = node.saved, node.meta
-    dx = _input(y, g, None, at, x.shape[2:], x) if node.needs(0) else None
-    return dx, _output(x, g, None, at, y.shape[2:], y) if node.needs(1) else None
+    (x, y), (at, sizes, last) = node.saved, node.meta
+    dx = _input(y, g, None, at, sizes[0], last[0]) if node.needs(0) else None
+    return dx, _output(x, g, None, at, sizes[1], last[1]) if node.needs(1) else None
 
 
 def _only(images: Tensor) -> Tensor:

@@ -36,6 +36,28 @@ def test_int8_matmul_at_the_ends_of_the_types():
     assert np.array_equal(ops.int8_matmul(a, b).numpy(), expected)
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 1), (5, 37, 70), (70, 300, 33), (3, 0, 4), (0, 8, 8)])
+def test_int8_matmul_takes_packed_bytes(rng, shape):
+    m, k, n = shape
+    a, b = rng.integers(0, 256, (2, m, k)).astype(np.uint8), rng.integers(-128, 128, (n, k)).astype(np.int8)
+    packed = ops.QuantizedWeight.from_int8(pe.tensor(b))
+    assert packed.shape == (n, k) and packed.bits == 8
+    found = ops.int8_matmul(pe.tensor(a), packed)
+    assert np.array_equal(found.numpy(), a.astype(np.int32) @ b.T.astype(np.int32))
+    assert np.array_equal(ops.int8_matmul(pe.tensor(a.view(np.int8)), packed).numpy(),
+                          a.view(np.int8).astype(np.int32) @ b.T.astype(np.int32))  # fmt: skip
+
+
+def test_a_weight_of_bytes_stands_for_its_scales(rng):
+    b, scale = rng.integers(-128, 128, (7, 12)).astype(np.int8), rng.random(7).astype(np.float32)
+    weight = ops.QuantizedWeight.from_int8(pe.tensor(b), pe.tensor(scale))
+    assert np.array_equal(weight.dequantize().numpy(), b * scale[:, None])
+    assert np.array_equal(ops.QuantizedWeight.from_int8(pe.tensor(b)).dequantize().numpy(), b.astype(np.float32))
+    x = pe.tensor(rng.normal(size=(3, 12)).astype(np.float32))
+    close = x.numpy() @ (b * scale[:, None]).T
+    assert np.abs(ops.quantized_linear(x, weight).numpy() - close).max() < 0.02 * np.abs(close).max()
+
+
 def test_int8_matmul_folds_leading_axes(rng):
     a = rng.integers(-128, 128, (2, 3, 4, 9)).astype(np.int8)
     b = rng.integers(-128, 128, (9, 5)).astype(np.int8)
@@ -145,6 +167,13 @@ def tensor(*shape, dtype=np.float32):
 
 WEIGHT = ops.QuantizedWeight.from_float(tensor(6, 64))
 BAD = [
+    (ops.int8_matmul, (tensor(2, 3, dtype=np.int8), ops.QuantizedWeight.from_int8(tensor(5, 4, dtype=np.int8))),
+     ValueError, r"\(2, 3\) and \(4, 5\)"),
+    (ops.int8_matmul, (tensor(2, 32, dtype=np.int8), ops.QuantizedWeight.from_float(tensor(5, 32), 4, 32)),
+     TypeError, "8 bits are needed"),
+    (ops.int8_matmul, (tensor(2, 3, dtype=np.int8), 5), TypeError, "int8_matmul: b"),
+    (ops.QuantizedWeight.from_int8, (tensor(2, 3),), ValueError, "float32 of shape"),
+    (ops.QuantizedWeight.from_int8, (tensor(2, 3, dtype=np.int8), tensor(3)), ValueError, r"\(3,\) does not fit"),
     (ops.int8_matmul, (tensor(2, 3, dtype=np.int8), tensor(4, 5, dtype=np.int8)), ValueError, r"\(2, 3\) and \(4, 5\)"),
     (ops.int8_matmul, (tensor(2, 3), tensor(3, 5, dtype=np.int8)), TypeError, "got float32 and int8"),
     (ops.int8_matmul, (tensor(2, 3, dtype=np.int8), tensor(3, 5, dtype=np.uint8)), TypeError, "got int8 and uint8"),

@@ -94,19 +94,30 @@ def quantize_rows(Tensor x, str kind):
     return q, scale, zero
 
 
-def int8_matmul(Tensor a, Tensor b):
-    """a (m, k) int8 or uint8 times b (k, n) int8, in int32."""
+def int8_matmul(Tensor a, b):
+    """a (m, k) int8 or uint8 times b (k, n), an int8 tensor or the pack of one, in int32."""
     cdef pe_qgemm_args args
     cdef pe_error err
     cdef pe_status status
-    if a.view.ndim != 2 or b.view.ndim != 2 or a.view.shape[1] != b.view.shape[0]:
-        raise ValueError(f"int8_matmul: shapes {a.shape} and {b.shape} do not fit: (m, k) and (k, n) are needed")
-    if a.view.dtype not in (PE_INT8, PE_UINT8) or b.view.dtype != PE_INT8:
-        raise TypeError(f"int8_matmul: int8 or uint8 times int8 is needed, got {a.dtype.name} and {b.dtype.name}")
-    cdef Tensor out = new_row_major(PE_INT32, (a.view.shape[0], b.view.shape[1]), "int8_matmul")
-    args.a, args.b, args.c, args.packed, args.packed_bytes = &a.view, &b.view, &out.view, NULL, 0
-    args.zero_a, args.scale_a, args.scale_b, args.bias = NULL, NULL, NULL, NULL
-    args.activation = PE_NO_ACTIVATION
+    cdef Tensor out, dense
+    cdef QPack pack
+    memset(&args, 0, sizeof(args))
+    if isinstance(b, QPack):
+        pack = b
+        if pack.bits != 8:
+            raise TypeError("int8_matmul: weights of 8 bits are needed, got 4 bits: use quantized_linear")
+        args.packed, args.packed_bytes = pack.memory, pack.bytes
+        shape, kind = (pack.k, pack.n), "int8"
+    else:
+        dense = b
+        args.b = &dense.view
+        shape, kind = dense.shape, dense.dtype.name
+    if a.view.ndim != 2 or len(shape) != 2 or a.view.shape[1] != shape[0]:
+        raise ValueError(f"int8_matmul: shapes {a.shape} and {shape} do not fit: (m, k) and (k, n) are needed")
+    if a.view.dtype not in (PE_INT8, PE_UINT8) or kind != "int8":
+        raise TypeError(f"int8_matmul: int8 or uint8 times int8 is needed, got {a.dtype.name} and {kind}")
+    out = new_row_major(PE_INT32, (a.view.shape[0], shape[1]), "int8_matmul")
+    args.a, args.c, args.activation = &a.view, &out.view, PE_NO_ACTIVATION
     with nogil:
         status = pe_qgemm(context, &args, &err)
     check(status, &err)

@@ -55,7 +55,9 @@ def linear(p, make):
 def matmul_int8(p, make):
     a, b = make.integers(p)
     signed, unsigned, b = pe.from_numpy(a), pe.from_numpy(a.view("uint8")), pe.from_numpy(b)
-    return {"": [lambda: pe.int8_matmul(unsigned, b)], "signed": [lambda: pe.int8_matmul(signed, b)]}
+    packed = pe.QuantizedWeight.from_int8(b.T)
+    return {"": [lambda: pe.int8_matmul(unsigned, b)], "signed": [lambda: pe.int8_matmul(signed, b)],
+            "packed": [lambda: pe.int8_matmul(unsigned, packed)]}  # fmt: skip
 
 
 def quantized(p, make, **how):

@@ -1,8 +1,11 @@
 """Quantized products: bytes against bytes exactly, and float rows against int8 or int4 weights. No gradient flows."""
 
+from math import prod
+
 from pyengine import _core
 from pyengine._core import Tensor
 from pyengine.ops._method import recorded, tensor_only
+from pyengine.ops.create import ones
 
 GROUPS = (32, 64, 128)
 
@@ -10,7 +13,7 @@ GROUPS = (32, 64, 128)
 def _rows(x: Tensor) -> Tensor:
     if x.ndim == 0:
         raise ValueError("quantize_dynamic: the input needs an axis")
-    return x if x.ndim == 2 else _core.reshape(x, (x.numel() // max(x.shape[-1], 1), x.shape[-1]))
+    return x if x.ndim == 2 else _core.reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
 
 
 def quantize_dynamic(x: Tensor, symmetric: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -31,22 +34,24 @@ def quantize_dynamic(x: Tensor, symmetric: bool = False) -> tuple[Tensor, Tensor
     return _core.reshape(q, x.shape), _core.reshape(scale, x.shape[:-1]), _core.reshape(zero, x.shape[:-1])
 
 
-def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
+def int8_matmul(a: Tensor, b: "Tensor | QuantizedWeight") -> Tensor:
     """a @ b of bytes, exact in int32 (modulo 2^32, as NumPy's int32): the same bits on every machine.
 
-    Shape: a (..., k) int8 or uint8, b (k, n) int8 -> (..., n) int32. ValueError names both shapes, TypeError both
-    types.
+    Shape: a (..., k) int8 or uint8, b (k, n) int8 -> (..., n) int32. A b that meets many a is packed once, as
+    QuantizedWeight.from_int8(b.T): its bytes are what counts, not its scales. ValueError names both shapes, TypeError
+    both types.
 
     >>> import pyengine as pe
     >>> a = pe.tensor([[255, 255]], dtype=pe.uint8)
     >>> int8_matmul(a, pe.tensor([[127], [127]], dtype=pe.int8)).item()
     64770
     """
-    a, b = tensor_only(a, "int8_matmul"), tensor_only(b, "int8_matmul")
+    a = tensor_only(a, "int8_matmul")
+    right = b._pack if isinstance(b, QuantizedWeight) else tensor_only(b, "int8_matmul", "b")
     if a.ndim in (0, 2):
-        return _core.int8_matmul(a, b)
-    rows = _core.reshape(a, (a.numel() // max(a.shape[-1], 1), a.shape[-1]))
-    return _core.reshape(_core.int8_matmul(rows, b), (*a.shape[:-1], b.shape[-1]))
+        return _core.int8_matmul(a, right)
+    rows = _core.reshape(a, (prod(a.shape[:-1]), a.shape[-1]))
+    return _core.reshape(_core.int8_matmul(rows, right), (*a.shape[:-1], b.shape[0 if right is not b else -1]))
 
 
 class QuantizedWeight:
@@ -93,6 +98,29 @@ class QuantizedWeight:
         )
         zero = _core.reshape(_core.copy(zero, "float32"), parts)
         return cls(_core.quant_pack(_core.reshape(q, weight.shape), _core.reshape(scale, parts), zero, group), group)
+
+    @classmethod
+    def from_int8(cls, weight: Tensor, scale: Tensor | None = None) -> "QuantizedWeight":
+        """Weights (out, in) that are int8 already, as they are. They stand for weight * scale (out), 1 by default.
+
+        >>> import pyengine as pe
+        >>> w = QuantizedWeight.from_int8(pe.tensor([[1, -2]], dtype=pe.int8), pe.tensor([0.5]))
+        >>> w.dequantize().tolist()
+        [[0.5, -1.0]]
+        """
+        weight = tensor_only(weight, "QuantizedWeight")
+        if weight.ndim != 2 or weight.dtype.name != "int8":
+            raise ValueError(
+                f"QuantizedWeight: from_int8 needs an int8 weight of shape (out, in), got {weight.dtype.name} of shape "
+                f"{weight.shape}"
+            )
+        scale = ones(weight.shape[0]) if scale is None else tensor_only(scale, "QuantizedWeight", "scale")
+        if scale.shape != weight.shape[:1]:
+            raise ValueError(
+                f"QuantizedWeight: scale of shape {scale.shape} does not fit a weight of shape {weight.shape}: "
+                f"({weight.shape[0]},) is expected"
+            )
+        return cls(_core.quant_pack(weight, scale.detach()), None)
 
     def dequantize(self) -> Tensor:
         """The float32 weight (out, in) that the numbers stand for."""

@@ -44,7 +44,8 @@ struct walk {
     int64_t image, z, low, high; /* low .. high: columns of out, of all phases */
     int64_t c, channels;       /* of this time */
     int64_t first, apart;      /* the column of source where the rows of x start, and from column to column */
-    int64_t pair;              /* to the row of out that is written with the one that x's rows are of; 0: none */
+    int64_t pair;              /* to the row of out that is written with the one that x's rows are of; 0: none, */
+    int64_t down;              /* and so many rows of x down */
 };
 
 /* Phase `number` of an axis. */
@@ -128,7 +129,7 @@ static void run_slide(const struct walk *k, const struct phase *p, int64_t rows,
         .x_place = way * p->advance * k->apart, .x_tap = way * k->apart, .w_first = p->first * t->channels,
         .w_tap = p->period * t->channels, .width = 1, .y_place = way * a->t, .bias = t->bias ? t->bias + k->c : NULL,
         .x_low = way < 0 ? first - a->source + 1 : -first, .x_high = way < 0 ? first + 1 : a->source - first,
-        .x_outside = k->job->zeros, .y_pair = k->pair * t->axis[1].t,
+        .x_outside = k->job->zeros, .y_pair = k->pair * t->axis[1].t, .down = (size_t)k->down,
     };
     if (k->ahead) {
         const int64_t steps = k->pair ? 2 : 1;
@@ -237,7 +238,8 @@ static void run_row(struct walk *k, int64_t i, int64_t *next) {
     finish(k, t->out + at + low, t->residual ? t->residual + at + low : NULL);
 }
 
-/* Rows i and i + 1, from source itself: the first of them that the taps come to, and the other one row of x later. */
+/* Rows i and i + 1, from source itself: the first of them that the taps come to, and the other one or two rows of x
+ * later. */
 static void run_pair(struct walk *k, int64_t i) {
     const struct job *j = k->job;
     const struct dw_task *t = j->task;
@@ -245,10 +247,13 @@ static void run_pair(struct walk *k, int64_t i) {
     const struct phase p = phase_at(&a[0], t->backward, k->z), r = phase_of(&a[1], t->backward, 0);
     const int64_t first = r.tap < 0 ? i + 1 : i;
     const int64_t rows = meet_rows(k, first, NULL);
-    const int64_t at = phase_at(&a[1], t->backward, first).q + r.origin + rows * r.tap;
-    const float *last = source_row(k, p.q * p.advance + p.origin, at);
     float *out = t->out + k->image * t->out_n + k->z * a[0].t;
-    k->x[rows] = last ? last : j->zeros;
+    k->down = r.advance;
+    for (int64_t x = rows; x < rows + r.advance; x++) {
+        const int64_t at = phase_at(&a[1], t->backward, first).q * r.advance + r.origin + x * r.tap;
+        const float *row = source_row(k, p.q * p.advance + p.origin, at);
+        k->x[x] = row ? row : j->zeros;
+    }
     k->ahead = j->far ? source_row(k, k->z, least_of(&a[1], i + 1) + j->ring.height) : NULL;
     k->pair = r.tap;
     run_phase(k, rows, 0, out + first * a[1].t, NULL);
@@ -326,6 +331,7 @@ static int windows_slide(const struct dw_task *t) {
     const struct dw_axis *a = &t->axis[2];
     const struct phase p = phase_of(a, t->backward, 0);
     if (t->start || t->width > 1 || t->channels < t->ctx->kernels->vector_floats || a->step_out > 1) return 0;
+    if (t->axis[0].taps * t->axis[1].taps > PE_DW_SLIDE_ROWS) return 0;
     return (p.taps == 3 || p.taps == 5) && (p.tap == 1 || p.tap == -1) && p.advance <= 2;
 }
 
@@ -333,8 +339,8 @@ static int windows_slide(const struct dw_task *t) {
 static int rows_pair(const struct dw_task *t) {
     const struct phase down = phase_of(&t->axis[1], t->backward, 0), along = phase_of(&t->axis[2], t->backward, 0);
     const int even = t->axis[0].taps == 1 && t->axis[0].step_out == 1 && t->axis[1].step_out == 1;
-    return t->ctx->kernels->depthwise.pairs && windows_slide(t) && even && along.advance == 1 && down.advance == 1 &&
-           (down.tap == 1 || down.tap == -1);
+    const int alike = along.advance == down.advance && down.advance <= min64(down.taps, 2);
+    return t->ctx->kernels->depthwise.pairs && windows_slide(t) && even && alike && (down.tap == 1 || down.tap == -1);
 }
 
 /* Channels of the ring: as many as L1 has room for, in whole lines. */

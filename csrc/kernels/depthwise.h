@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+enum { PE_DW_SLIDE_ROWS = 9 }; /* of taps, where windows slide */
+
 struct pe_depthwise_line {
     const float *const *x, *const *w; /* rows of x, and the row of the weight that each meets */
     size_t rows, taps;
@@ -22,12 +24,14 @@ struct pe_depthwise_line {
     ptrdiff_t w_part;                 /* of the weight, from one of a group's channels in to the next */
     /* Where windows slide (3 or 5 taps, places one or two taps apart, no start, whole vectors of channels), only the
      * cells number x_low .. x_high of a row are in x, counted in taps from the first tap of place 0: outside, every
-     * vector is the one at x_outside. Elsewhere all cells are in x. */
+     * channels are those at x_outside. Elsewhere all cells are in x. */
     ptrdiff_t x_low, x_high;
     const float *x_outside;
-    /* Where they slide by one and `pairs` says so, two rows of y at a time: the second lies y_pair from y, and its taps
-     * meet the rows from the second of x on, of which there is one more than `rows`. 0: one row. */
+    /* Where they slide by one or two and `pairs` says so, two rows of y at a time: the second lies y_pair from y, and its
+     * taps meet the rows from number `down` of x on, of which there are so many more than `rows`: 1 where windows slide
+     * by one, 2 where by two. y_pair 0: one row. */
     ptrdiff_t y_pair;
+    size_t down;
 };
 
 struct pe_depthwise_plane {

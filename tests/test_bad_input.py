@@ -97,7 +97,6 @@ VALUES = [
     (lambda: pe.set_memory_cap(-1), r"set_memory_cap: cap must not be negative, got -1"),
     (lambda: nn.Linear(-1, 2), r"negative|got -1"),
     (lambda: nn.Dropout(2.0), r"p must be"),
-    (lambda: nn.GroupNorm(0, 4), r"GroupNorm: num_groups must be at least 1, got 0"),
     (lambda: nn.LPPool1d(0, 2)(ones(1, 1, 4)), r"lp_pool1d: norm_type must not be 0"),
     (lambda: optim.SGD([ones(2)], lr=-1.0), r"lr.*-1"),
     (lambda: optim.SGD([], lr=1.0), r"SGD: no parameters"),
@@ -183,9 +182,12 @@ HUGE = [
     (lambda: ones(1, 1).expand(2**30, 1) @ ones(1, 1).expand(1, 2**30), r"no memory for \d+ bytes"),
     (lambda: pe.cat([ones(1).expand(2**61), ones(1).expand(2**61)]), r"too large|no memory"),
 ]
+ZERO = [  # what divides by it in torch
+    (lambda: nn.GroupNorm(0, 4), r"GroupNorm: num_groups must be at least 1, got 0"),
+]
 TABLE = [(*row, error) for rows, error in (
     (SHAPES, ValueError), (EMPTY, ValueError), (VALUES, ValueError), (TYPES, TypeError), (INDICES, IndexError),
-    (HUGE, MemoryError),
+    (HUGE, MemoryError), (ZERO, ZeroDivisionError),
 ) for row in rows]  # fmt: skip
 
 

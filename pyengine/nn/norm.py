@@ -99,8 +99,9 @@ class GroupNorm(Module):
 
     def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, *, bias=True):
         super().__init__()
-        if num_groups < 1:
-            raise ValueError(f"GroupNorm: num_groups must be at least 1, got {num_groups}")
+        if num_groups < 1:  # torch divides by it
+            error = ZeroDivisionError if num_groups == 0 else ValueError
+            raise error(f"GroupNorm: num_groups must be at least 1, got {num_groups}")
         if num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_groups} groups do not divide {num_channels} channels")
         self.num_groups = num_groups

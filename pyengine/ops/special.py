@@ -81,10 +81,13 @@ def xlogy(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @method
 def sinc(x: Tensor) -> Tensor:
-    """sin(pi x) / (pi x), and 1 at 0."""
-    zero = tensor_only(x, "sinc") == 0.0
-    angle = where(zero, 1.0, x * math.pi)
-    return where(zero, 1.0, sin(angle) / angle)
+    """sin(pi x) / (pi x), and 1 at 0. Near 0 it is its series, whose derivatives do not cancel."""
+    angle = tensor_only(x, "sinc") * math.pi
+    near = angle.abs() < 0.3
+    q = where(near, angle * angle, 0.0)
+    series = 1.0 - q * (1 / 6 - q * (1 / 120 - q * (1 / 5040 - q * (1 / 362880))))
+    far = where(near, 1.0, angle)
+    return where(near, series, sin(far) / far)
 
 
 @method

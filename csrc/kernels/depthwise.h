@@ -27,9 +27,9 @@ struct pe_depthwise_line {
      * channels are those at x_outside. Elsewhere all cells are in x. */
     ptrdiff_t x_low, x_high;
     const float *x_outside;
-    /* Where they slide by one or two and `pairs` says so, two rows of y at a time: the second lies y_pair from y, and its
-     * taps meet the rows from number `down` of x on, of which there are so many more than `rows`: 1 where windows slide
-     * by one, 2 where by two. y_pair 0: one row. */
+    /* Where they slide by one or two and `pairs` says so, two rows of y at a time: the second lies y_pair from y, and
+     * its taps meet the rows from number `down` of x on, of which there are so many more than `rows`: 1 where windows
+     * slide by one, 2 where by two. y_pair 0: one row. */
     ptrdiff_t y_pair;
     size_t down;
 };
